@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test test-all check bench replay gates wheel clean
+
+setup: $(READY)
+
+$(READY): constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+demo: setup  ## the purchasing crew, unsupervised and supervised, counted from the services' own books
+	$(BIN)/chargehand demo
+
+test: setup  ## the tests that take well under ten minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup  ## every test, with the real kills
+	$(BIN)/python -m pytest
+
+check: setup  ## format, lint, floors, types, tests, docs
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: setup  ## speed and memory beside the raw limit, in one run
+	$(BIN)/python -m benchmarks.speed
+
+replay: setup  ## recorded runs of real models, played as supervised runs
+	$(BIN)/python -m benchmarks.replay
+
+gates: setup  ## recall and false alarms of the built-in gates
+	$(BIN)/python -m benchmarks.gates
+
+wheel: setup  ## build the wheel and install it into an empty environment
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist

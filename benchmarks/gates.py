@@ -1,0 +1,171 @@
+"""Measure the built-in gates: recall on seeded and recorded faults, false alarms on right hand-offs.
+
+    python benchmarks/gates.py [--out build/gates.json] [--show GATE]
+
+Three sources: two crews of our own with seeded faults (``benchmarks/handoffs/incident.py`` and ``invoices.py``, which
+were fixed before the gates were tuned), and the recorded WorkBench runs of five models. The engine takes no part: each
+gate is asked by `verdict_of`, as the engine asks it. Intervals are Wilson's, 95 %.
+
+An abstention is counted on its own; with the default ``on_abstain="fail"`` it stops an output as a rejection does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from pydantic_core import to_jsonable_python  # noqa: E402
+
+from benchmarks.handoffs import Handoff, incident, invoices, workbench  # noqa: E402
+from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
+from chargehand.supervise.gates import Gate, verdict_of  # noqa: E402
+from chargehand.verdicts import Fact, Feedback, GateContext, ReleasedFact, Verdict  # noqa: E402
+from examples.incident import gates as incident_gates  # noqa: E402
+from examples.invoices import gates as invoices_gates  # noqa: E402
+
+WORKBENCH_GATES = [
+    grounded(),
+    grounded(name="grounded, arguments trusted", arguments="trust"),
+    grounded(name="grounded, arguments ignored", arguments="ignore"),
+    grounded(name="grounded, derived too", derived=True, arguments="trust"),
+    no_repeat(),
+]
+
+
+def context_of(handoff: Handoff, facts_of: Callable[[Any], Sequence[Fact]] | None) -> GateContext:
+    """Return what the engine would tell a gate about this hand-off."""
+    inputs = dict(handoff.inputs)
+    if handoff.rejected is not None:
+        inputs["feedback"] = Feedback(2, ("Rejected.",), output=to_jsonable_python(handoff.rejected))
+    earlier = {"": handoff.inputs.get("incident"), **handoff.earlier}
+    facts = [ReleasedFact(fact, path) for path, output in earlier.items() for fact in (facts_of(output) if facts_of else ())]
+    return GateContext(
+        run_id="measured",
+        path=handoff.path,
+        attempt=1 if handoff.rejected is None else 2,
+        inputs=inputs,
+        tools=handoff.tools,
+        released={path: to_jsonable_python(output) for path, output in handoff.earlier.items()},
+        facts=facts,
+        facts_of=facts_of,
+    )
+
+
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson score interval of a share (E. B. Wilson, JASA 22, 1927)."""
+    if not of:
+        return 0.0, 1.0
+    share, square = hits / of, z * z
+    middle = (share + square / (2 * of)) / (1 + square / of)
+    half = z / (1 + square / of) * sqrt(share * (1 - share) / of + square / (4 * of * of))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class Tally:
+    """Counts verdicts by gate and fault, and by "any gate" for the whole step."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.seen: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.digest = hashlib.sha256()
+
+    def count(self, handoff: Handoff, verdicts: Iterable[Verdict]) -> None:
+        fault = handoff.fault or ""
+        outcomes = []
+        for verdict in verdicts:
+            self.seen[verdict.gate, fault][verdict.outcome] += 1
+            self.seconds[verdict.gate] += verdict.seconds
+            outcomes.append(verdict.outcome)
+        anything = "fail" if "fail" in outcomes else "abstain" if "abstain" in outcomes else "pass"
+        self.seen["any of them", fault][anything] += 1
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row for each gate and kind of hand-off; the right ones first."""
+        rows = []
+        for (gate, fault), counts in sorted(self.seen.items(), key=lambda item: (item[0][0] == "any of them", item[0])):
+            of = sum(counts.values())
+            low, high = wilson(counts["fail"], of)
+            row = {"source": self.source, "gate": gate, "hand-off": fault or "right", "of": of}
+            row |= {"rejected": counts["fail"], "abstained": counts["abstain"], "share": counts["fail"] / of}
+            rows.append(row | {"low": low, "high": high, "kind": "recall" if fault else "false alarms"})
+        return rows
+
+
+async def measure(
+    source: str,
+    handoffs: Iterable[Handoff],
+    gates: Mapping[str, Sequence[Gate]],
+    facts_of: Callable[[Any], Sequence[Fact]] | None,
+    show: str,
+) -> Tally:
+    """Ask each gate of a step about each of its hand-offs."""
+    tally, shown = Tally(source), Counter[tuple[str, str, str]]()
+    for handoff in handoffs:
+        tally.digest.update(repr(handoff).encode())
+        context = context_of(handoff, facts_of)
+        verdicts = [await verdict_of(gate, handoff.output, context) for gate in gates.get(handoff.step, gates.get("*", ()))]
+        tally.count(handoff, verdicts)
+        for verdict in verdicts:
+            surprising = (verdict.outcome == "pass") == (handoff.fault is not None)
+            key = (verdict.gate, handoff.step, handoff.fault or "right")
+            if verdict.gate == show and surprising and shown[key] < 4:
+                shown[key] += 1
+                print(*key, handoff.where, verdict.outcome, *verdict.reasons, repr(handoff.output)[:600], sep="\n   ")
+    return tally
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table that is printed."""
+    lines = [f"{'source':10} {'gate':30} {'hand-offs':24} {'of':>5} {'rejected':>9} {'95 % interval':>17} {'abstained':>10}"]
+    for row in rows:
+        interval = f"{row['low']:6.1%} – {row['high']:6.1%}"
+        label = "right (false alarms)" if row["kind"] == "false alarms" else row["hand-off"]
+        lines.append(
+            f"{row['source']:10} {row['gate']:30} {label:24} {row['of']:5} {row['share']:9.1%} {interval:>17} {row['abstained']:10}"
+        )
+    return "\n".join(lines)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gates.json")
+    parser.add_argument("--show", default="", help="print hand-offs that this gate judges otherwise than expected")
+    chosen = parser.parse_args()
+    began = perf_counter()
+    tallies = [
+        await measure("incident", incident.handoffs(), incident_gates.GATES, incident_gates.facts_of, chosen.show),
+        await measure("invoices", invoices.handoffs(), invoices_gates.GATES, invoices_gates.facts_of, chosen.show),
+    ]
+    skipped = []
+    if workbench.folder().is_dir():
+        tallies.append(await measure("workbench", workbench.handoffs(), {"*": WORKBENCH_GATES}, None, chosen.show))
+    else:
+        skipped.append("workbench: the recorded runs are not here (see benchmarks/handoffs/workbench.py)")
+    rows = [row for tally in tallies for row in tally.rows()]
+    print(table(rows))
+    print(*(f"skipped: {one}" for one in skipped), f"{perf_counter() - began:.1f} s", sep="\n")
+    report = {
+        "rows": rows,
+        "skipped": skipped,
+        "handoffs_sha256": {tally.source: tally.digest.hexdigest() for tally in tallies},
+        "seconds": {tally.source: dict(tally.seconds) for tally in tallies},
+    }
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

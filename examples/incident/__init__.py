@@ -1,0 +1,1 @@
+"""An on-call crew that writes incident reports: collector, timeliner, analyst, writer."""

@@ -1,0 +1,226 @@
+"""The embedded carrier: keeps runs moving in this event loop, with the journal as the only thing shared with others.
+
+It claims due runs, drives each as a task of this loop, tells drivers of their mail, takes over the runs of dead workers,
+and lets idle runs leave memory. Several carriers, in one process or many, may share one journal.
+
+Liveness never uses the wall clock: a thread beats for this worker as long as the loop ticks; others look at the lock of
+this worker's file first, and at the beat second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chargehand.core.trampoline import current_branch
+from chargehand.durable import Census, RunRow
+from chargehand.errors import Fenced, JournalError
+from chargehand.events import Event
+from chargehand.supervise.call import current_body, current_host
+from chargehand.supervise.log import loaded
+from chargehand.supervise.run import RunDriver
+from chargehand.supervise.site import Site, logger
+
+ALONE_AFTER_CRASHES = 2
+"""A run whose worker died this often without progress is driven with no other beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the carrier looks around. Seconds of monotonic time, but `keep_loaded` in runs and `claim_at_once` in runs."""
+
+    poll: float = 0.05
+    lease: float = 10.0
+    silent_after: float = 60.0
+    keep_loaded: int = 1000
+    claim_at_once: int = 200
+    drive_at_once: int = 1000
+
+
+class EmbeddedCarrier:
+    """Drives the due runs of one site.
+
+    Args:
+        site: what the runs share.
+        pace: how often to look around.
+        ended: called with a run's id when its driver has left it.
+    """
+
+    def __init__(self, site: Site, pace: Pace, ended: Callable[[str], None]) -> None:
+        self.site, self.pace = site, pace
+        self._ended = ended
+        self._drivers: OrderedDict[int, RunDriver] = OrderedDict()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._wakeup = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._draining = False
+        self._ticked = threading.Event()
+        self._stop_beating = threading.Event()
+        self._backoff: dict[int, float] = {}
+
+    async def start(self) -> None:
+        """Become a worker. If the process dies later, others take its runs over."""
+        self.site.worker = await self.site.journal.enlist()
+        self._ticked.set()
+        threading.Thread(target=self._beat, name="chargehand-beat", daemon=True).start()
+        self._loop_task = asyncio.get_running_loop().create_task(self._carry())
+
+    def _beat(self) -> None:
+        """Beat as long as the loop has ticked within a lease: a process whose loop stands still must fall silent."""
+        interval = self.pace.lease / 5
+        missed = 0
+        while not self._stop_beating.wait(interval):
+            missed = 0 if self._ticked.is_set() else missed + 1
+            self._ticked.clear()
+            if missed <= 5:
+                self.site.journal.beat(self.site.worker)
+
+    @property
+    def quiet(self) -> bool:
+        """Say whether no run of this carrier is doing anything but wait for time or people."""
+        return all(driver.idle for driver in self._drivers.values())
+
+    def dues(self) -> list[float]:
+        """Return the times that runs in memory wait for."""
+        return [due for driver in self._drivers.values() for due in driver.dues.values()]
+
+    def mail_for(self, run: int | None = None) -> None:
+        """Say that mail was left, for a run of this carrier or for anybody's."""
+        driver = self._drivers.get(run) if run is not None else None
+        if driver is not None:
+            driver.mail_came()
+        self._wakeup.set()
+
+    def drive(self, row: RunRow, events: list[Event] | None = None, *, silent: bool = False) -> None:
+        """Drive a run that this worker owns."""
+        context = contextvars.copy_context()
+        for variable in (current_body, current_branch, current_host):
+            context.run(variable.set, None)
+        loop = asyncio.get_running_loop()
+        self._tasks[row.number] = loop.create_task(self._advance(row, events, silent), name=f"run {row.id}", context=context)
+
+    async def _advance(self, row: RunRow, events: list[Event] | None, silent: bool) -> None:
+        try:
+            if events is None:
+                events = await loaded(self.site.journal, row.number)
+            driver = RunDriver(self.site, row, events, silent=silent)
+            self._drivers[row.number] = driver
+            await driver.advance()
+            self._backoff.pop(row.number, None)
+        except Fenced:
+            logger.warning("run %s was taken over by another worker; this one drops it", row.id)
+        except JournalError as error:
+            logger.error("run %s cannot be written: %s", row.id, error)
+            self._again_later(row)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("run %s cannot be driven; it is left as it is and tried again later", row.id)
+            self._again_later(row)
+        finally:
+            self._drivers.pop(row.number, None)
+            self._tasks.pop(row.number, None)
+            self._ended(row.id)
+            self._wakeup.set()
+
+    def _again_later(self, row: RunRow) -> None:
+        """Drive a run again after a pause that grows: the journal or the engine refused it."""
+        pause = min(60.0, self._backoff.get(row.number, 0.5) * 2)
+        self._backoff[row.number] = pause
+        if self._draining:
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(pause, lambda: loop.create_task(self._redrive(row)))
+
+    async def _redrive(self, row: RunRow) -> None:
+        if self._draining or row.number in self._tasks:
+            return
+        fresh = await self.site.journal.run(row.id)
+        if fresh is not None and fresh.owner == self.site.worker and fresh.epoch == row.epoch:
+            self.drive(fresh)
+
+    # -- looking around ----------
+
+    async def _carry(self) -> None:
+        census_at = 0.0
+        census = Census(frozenset(), frozenset())
+        while not self._draining:
+            self._ticked.set()
+            try:
+                now = self.site.clock.monotonic()
+                if now >= census_at:
+                    census = await self.site.journal.census(self.pace.silent_after)
+                    census_at = now + self.pace.lease / 5
+                await self._look_around(census)
+            except JournalError as error:
+                logger.error("the journal cannot be read: %s", error)
+                await asyncio.sleep(1.0)
+            self._evict()
+            await self._pause()
+
+    async def _look_around(self, census: Census) -> None:
+        """Claim what is due and hand out mail."""
+        journal = self.site.journal
+        if journal.changed() or self._wakeup.is_set():
+            for number in await journal.mailed(self.site.worker):
+                driver = self._drivers.get(number)
+                if driver is not None:
+                    driver.mail_came()
+        self._wakeup.clear()
+        room = self.pace.drive_at_once - sum(1 for driver in self._drivers.values() if not driver.idle)
+        if room <= 0 or any(driver.row.crashes >= ALONE_AFTER_CRASHES and not driver.log.advanced for driver in self._drivers.values()):
+            return
+        claimed = await journal.claim(
+            self.site.worker,
+            workflows=list(self.site.workflows),
+            environment=self.site.environment,
+            now=self.site.clock.now(),
+            limit=min(room, self.pace.claim_at_once),
+            census=census,
+        )
+        for claim in claimed:
+            if claim.row.number not in self._tasks:
+                self.drive(claim.row, silent=claim.after == "silent")
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._wakeup.wait(), self.pace.poll)
+        except TimeoutError:
+            return
+
+    def _evict(self) -> None:
+        """Let the runs that have waited longest leave memory when more are loaded than wanted."""
+        surplus = len(self._drivers) - self.pace.keep_loaded
+        if surplus <= 0:
+            return
+        for driver in list(self._drivers.values()):
+            if surplus <= 0:
+                return
+            if driver.evictable:
+                driver.stop()
+                surplus -= 1
+
+    # -- leaving ----------
+
+    async def drain(self, grace: float = 30.0) -> None:
+        """Claim nothing more, let calls in flight settle, leave every run, and stop being a worker."""
+        self._draining = True
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.wait({self._loop_task})
+        for driver in list(self._drivers.values()):
+            driver.stop()
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        self._stop_beating.set()
+        if self.site.worker:
+            await self.site.journal.dismiss(self.site.worker)

@@ -1,0 +1,29 @@
+"""The machine's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+_LONGEST_NAP = 60.0
+
+
+class SystemClock:
+    """The wall clock for due times, the monotonic clock for everything that measures."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never step."""
+        return time.monotonic()
+
+    async def wait(self, until: float) -> None:
+        """Return when the wall clock has reached `until`; a clock that is set is noticed within a minute."""
+        while (left := until - time.time()) > 0:
+            await asyncio.sleep(min(left, _LONGEST_NAP))
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many monotonic seconds."""
+        await asyncio.sleep(seconds)

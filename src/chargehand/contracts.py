@@ -1,0 +1,337 @@
+"""What a function takes and gives, compiled once at decoration: binding, checking, JSON forms and identity digests.
+
+A `Codec` turns values of one annotated type into JSON and back. A `Contract` does so for a whole signature and knows
+which parameters the supervisor fills (keys, feedback, resources): these are hidden from callers, models and approvals.
+
+The *identity digest* of a call leaves out arguments and model fields equal to their declared default and does not depend
+on key order or on how a number is spelled, so that adding an optional parameter does not disturb a parked run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, PydanticSchemaGenerationError, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from chargehand.errors import DefinitionError, InvalidInput, MissingAnnotation, SecretArgument, Unserialisable
+from chargehand.verdicts import Clarify, Feedback
+
+MISSING: Any = inspect.Parameter.empty
+_SCALARS = (str, int, bool, type(None))
+VALUE_BYTES_MAX = 64 * 1024 * 1024
+
+
+class Injected:
+    """The mark of a parameter that the supervisor fills."""
+
+    def __repr__(self) -> str:
+        return "injected()"
+
+
+def injected() -> Any:
+    """Mark a parameter that the supervisor fills: an ``idempotency_key`` or a resource, found by its annotation.
+
+    No caller and no model can pass it; it does not show in tool schemas or approvals.
+    """
+    return Injected()
+
+
+def canonical(value: Any) -> str:
+    """Return the JSON text of a JSON value with sorted keys and no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Return 128 bits of the SHA-256 of a JSON value's canonical form, as 32 hexadecimal digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+
+
+def _same_number(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 1e15 else value
+    if isinstance(value, list):
+        return [_same_number(item) for item in value]
+    return {key: _same_number(item) for key, item in value.items()}
+
+
+def _normal(value: Any) -> Any:
+    """Give equal decimals one spelling and leave out model fields equal to their default, before the JSON dump."""
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f") if value.is_finite() else str(value)
+    if isinstance(value, BaseModel):
+        return {
+            name: _normal(getattr(value, name))
+            for name, field in type(value).model_fields.items()
+            if field.is_required()
+            or getattr(value, name) != field.get_default(call_default_factory=True, validated_data={})
+        }
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _normal(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_normal(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_normal(item) for item in value), key=canonical_key)
+    if isinstance(value, Mapping):
+        return {key: _normal(item) for key, item in value.items()}
+    return value
+
+
+def canonical_key(value: Any) -> str:
+    """Return a text by which values of mixed types can be sorted."""
+    return canonical(_ANY.dump_python(value, mode="json"))
+
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+class Codec:
+    """Values of one type to JSON and back.
+
+    Raises `DefinitionError` when the type cannot be described, `SecretArgument` when it holds a secret.
+    """
+
+    __slots__ = ("adapter", "annotation", "scalar", "where")
+
+    def __init__(self, annotation: Any, where: str) -> None:
+        self.annotation = annotation
+        self.where = where
+        if _holds_secret(annotation, set()):
+            raise SecretArgument(f"{where} is a secret ({annotation!r}) and would be written to the journal. Make it a Resource.")
+        self.scalar = annotation in _SCALARS or annotation is None
+        try:
+            self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        except PydanticSchemaGenerationError as error:
+            raise DefinitionError(
+                f"{where} has a type that JSON cannot describe: {annotation!r}. Use a Pydantic model, a dataclass or a plain type."
+            ) from error
+
+    def check(self, value: Any) -> Any:
+        """Return the value as its type; raise pydantic's `ValidationError` when it does not fit."""
+        return self.adapter.validate_python(value)
+
+    def to_json(self, value: Any) -> Any:
+        """Return the JSON form. Raises `Unserialisable`."""
+        if self.scalar and isinstance(value, _SCALARS):
+            return value
+        try:
+            form = self.adapter.dump_python(value, mode="json", warnings="error")
+            json.dumps(form, allow_nan=False)
+        except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+            raise Unserialisable(
+                f"{self.where} cannot be written to the journal: {_short(value)}: {error}. Give plain data, a dataclass or a Pydantic model."
+            ) from error
+        return form
+
+    def from_json(self, form: Any) -> Any:
+        """Return the value of a JSON form, always a fresh object. Raises pydantic's `ValidationError`."""
+        if self.scalar:
+            return self.adapter.validate_python(form)
+        return self.adapter.validate_json(json.dumps(form, ensure_ascii=False))
+
+    def identity(self, value: Any) -> Any:
+        """Return the JSON form that counts for identity."""
+        if self.scalar and isinstance(value, _SCALARS):
+            return value
+        return _same_number(json.loads(json.dumps(_ANY.dump_python(_normal(value), mode="json"), allow_nan=False)))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema."""
+        return self.adapter.json_schema()
+
+
+def _short(value: Any, limit: int = 120) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _holds_secret(annotation: Any, seen: set[Any]) -> bool:
+    if annotation in (SecretStr, SecretBytes):
+        return True
+    try:
+        if annotation in seen:
+            return False
+        seen.add(annotation)
+    except TypeError:
+        return False
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds_secret(field.annotation, seen) for field in annotation.model_fields.values())
+    return any(_holds_secret(part, seen) for part in get_args(annotation))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter that a caller fills."""
+
+    name: str
+    codec: Codec
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """One parameter that the supervisor fills: the key, the feedback, or a resource by its annotation."""
+
+    name: str
+    what: str
+    annotation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The checked arguments of one call: values by name, and their identity digest."""
+
+    values: dict[str, Any]
+    digest: str
+
+
+class Contract:
+    """What one function takes and gives.
+
+    Args:
+        function: the plain function.
+        name: how errors call it.
+        transaction: the first parameter is the journal's transaction and is filled.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, *, transaction: bool = False, needs_result: bool = True) -> None:
+        self.function = function
+        self.name = name
+        self.is_async = inspect.iscoroutinefunction(function)
+        hints = _hints(function, name)
+        parameters: list[Parameter] = []
+        filled: list[Filled] = []
+        public: list[inspect.Parameter] = []
+        for position, parameter in enumerate(inspect.signature(function).parameters.values()):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise DefinitionError(f"{name} takes *{parameter.name}: every argument needs a name and a type.")
+            if transaction and position == 0:
+                filled.append(Filled(parameter.name, "transaction", None))
+                continue
+            what = _what_is_filled(parameter, hints)
+            if what is not None:
+                filled.append(Filled(parameter.name, what, hints.get(parameter.name)))
+                continue
+            if parameter.name not in hints:
+                raise MissingAnnotation(f"{name} has a parameter without a type: {parameter.name!r}. Annotate it.")
+            parameters.append(Parameter(parameter.name, Codec(hints[parameter.name], f"{name}({parameter.name})"), parameter.default))
+            public.append(parameter)
+        if needs_result and "return" not in hints:
+            raise MissingAnnotation(f"{name} has no result type. Annotate what it gives back (-> None when nothing).")
+        self.parameters = tuple(parameters)
+        self.filled = tuple(filled)
+        self.signature = inspect.Signature(public, return_annotation=hints.get("return", MISSING))
+        result = hints.get("return", type(None))
+        self.result = Codec(_without_clarify(result), f"the result of {name}")
+        self._by_name = {parameter.name: parameter for parameter in parameters}
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+        """Check arguments and digest them. Raises `InvalidInput` that names the argument and the value."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidInput(f"{self.name}: {error}. It takes {self.signature}.") from error
+        values: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            values[name] = self._checked(self._by_name[name], value)
+        return self._digested(values)
+
+    def from_record(self, forms: Mapping[str, Any]) -> Arguments:
+        """Make arguments again from their JSON forms by name, checked. Raises `InvalidInput`."""
+        unknown = [name for name in forms if name not in self._by_name]
+        if unknown:
+            raise InvalidInput(f"{self.name} takes no argument {unknown[0]!r}. It takes {self.signature}.")
+        values: dict[str, Any] = {}
+        for name, form in forms.items():
+            try:
+                values[name] = self._by_name[name].codec.from_json(form)
+            except ValidationError as error:
+                raise InvalidInput(f"{self.name}({name}) does not fit: {_short(form)}: {explain(error)}") from error
+        missing = [p.name for p in self.parameters if p.name not in values and p.default is MISSING]
+        if missing:
+            raise InvalidInput(f"{self.name} lacks the argument {missing[0]!r}. It takes {self.signature}.")
+        return self._digested(values)
+
+    def _checked(self, parameter: Parameter, value: Any) -> Any:
+        try:
+            return parameter.codec.check(value)
+        except ValidationError as error:
+            raise InvalidInput(f"{self.name}({parameter.name}) does not fit: {_short(value)}: {explain(error)}") from error
+
+    def _digested(self, values: dict[str, Any]) -> Arguments:
+        identity: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name not in values:
+                values[parameter.name] = parameter.default
+                continue
+            value = values[parameter.name]
+            if parameter.default is not MISSING and type(value) is type(parameter.default) and value == parameter.default:
+                continue
+            try:
+                identity[parameter.name] = parameter.codec.identity(value)
+            except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+                raise Unserialisable(f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {error}") from error
+        return Arguments(values, digest_of(identity))
+
+    def to_record(self, arguments: Arguments, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return the JSON forms of arguments by name, defaults included."""
+        return {p.name: p.codec.to_json(arguments.values[p.name]) for p in self.parameters if p.name not in without}
+
+    def partial_digest(self, arguments: Arguments, without: tuple[str, ...]) -> str:
+        """Return the digest of the arguments that count, all defaults included."""
+        return digest_of({p.name: p.codec.identity(arguments.values[p.name]) for p in self.parameters if p.name not in without})
+
+    def tool_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the arguments, as tool-calling models take it."""
+        required = [p.name for p in self.parameters if p.default is MISSING]
+        return {
+            "type": "object",
+            "properties": {p.name: p.codec.schema() for p in self.parameters},
+            "required": required,
+        }
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's findings as one sentence, the first three."""
+    found = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in error.errors(include_url=False)[:3]]
+    return "; ".join(found)
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(f"{name} has an annotation that cannot be resolved: {error}. Import the type at module level.") from error
+
+
+def _what_is_filled(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> str | None:
+    hint = hints.get(parameter.name)
+    if hint is Feedback or Feedback in get_args(hint):
+        if parameter.default is MISSING:
+            raise DefinitionError(
+                f"The parameter {parameter.name!r} is filled with feedback and needs a default: feedback: Feedback | None = None."
+            )
+        return "feedback"
+    if not isinstance(parameter.default, Injected):
+        return None
+    return "key" if parameter.name == "idempotency_key" else "resource"
+
+
+def _without_clarify(annotation: Any) -> Any:
+    """Take `Clarify` out of an agent's result type: it is an answer to the supervisor, not to the workflow."""
+    if get_origin(annotation) in (typing.Union, __import__("types").UnionType) and Clarify in get_args(annotation):
+        rest = tuple(part for part in get_args(annotation) if part is not Clarify)
+        return rest[0] if len(rest) == 1 else typing.Union[rest]  # noqa: UP007 - built at run time
+    return annotation

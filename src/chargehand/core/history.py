@@ -1,0 +1,505 @@
+"""Folding: what a run's events say about each of its calls.
+
+`History.fold` takes the events in order, live and on replay alike, and keeps per path what the driver needs to decide the
+next move. It knows no definitions: what a call *is* comes from the workflow's code, what *happened* to it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from chargehand.core.lifecycle import OPEN_STAGES, STANDING_STAGES, moved
+from chargehand.core.states import AgentState, CallState, EffectState, Settled
+from chargehand.events import Event
+
+
+class History:
+    """What is recorded of one run."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, CallState] = {}
+        self.started: Mapping[str, Any] = {}
+        self.seq = 0
+        self.time = 0.0
+        self.ended: Event | None = None
+        self.parked: Event | None = None
+        self.rolling_back: Event | None = None
+        self.pivoted: Event | None = None
+        self.pivot_choice: str | None = None
+        self.cancel: Event | None = None
+        self.accepted: set[str] = set()
+        self.rolling: dict[str, Event] = {}
+        self.released: dict[str, Mapping[str, Any]] = {}
+        self.openings: dict[str, int] = {}
+        self.spent: list[Event] = []
+        self.signals: dict[str, list[Any]] = {}
+        self._effects: dict[str, EffectState] = {}
+        self._standing: int | None = 0
+
+    def fold(self, event: Event) -> CallState | None:
+        """Take one event. Returns the call it concerns, None when it concerns the run."""
+        self.seq, self.time = event.seq, event.time
+        handler = _HANDLERS.get(event.type)
+        return handler(self, event) if handler is not None else None
+
+    def fold_all(self, events: Iterable[Event]) -> History:
+        """Take events in order."""
+        for event in events:
+            self.fold(event)
+        return self
+
+    def call(self, path: str) -> CallState:
+        """Return the call at a path, noting it when it is new."""
+        state = self.calls.get(path)
+        if state is None:
+            state = self.calls[path] = CallState(path)
+        return state
+
+    def effect(self, path: str) -> EffectState:
+        """Return the effect at a path, noting it when it is new."""
+        state = self.calls.get(path)
+        if not isinstance(state, EffectState):
+            state = self.calls[path] = self._effects[path] = EffectState(path)
+        return state
+
+    def agent(self, path: str) -> AgentState:
+        """Return the agent call at a path, noting it when it is new."""
+        state = self.calls.get(path)
+        if not isinstance(state, AgentState):
+            state = self.calls[path] = AgentState(path)
+        return state
+
+    def effects(self, scope: str = "") -> list[EffectState]:
+        """Return the effects in a scope, newest first by when they were done."""
+        prefix = scope + "/" if scope else ""
+        found = [effect for path, effect in self._effects.items() if path.startswith(prefix)]
+        return sorted(found, key=lambda effect: -effect.done_seq)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Have these calls made anew: a person let a failed run go on. An effect that was undone gets its next generation."""
+        self.rolling_back = self.pivoted = self.cancel = None
+        for path in paths:
+            for name in [name for name in self.calls if name == path or name.startswith((path + "/", path + "!"))]:
+                gone = self.calls.pop(name)
+                if isinstance(gone, EffectState):
+                    del self._effects[name]
+                    self.effect(name).generation = gone.generation + 1
+        self.effect_moved()
+
+    def standing(self) -> int:
+        """Return how many effects of this run are, or may be, in the world."""
+        if self._standing is None:
+            effects = self._effects.values()
+            self._standing = sum(1 for effect in effects if effect.stage in STANDING_STAGES and not effect.shared and not effect.dry)
+        return self._standing
+
+    def effect_moved(self) -> None:
+        """Note that the count of standing effects has to be taken anew."""
+        self._standing = None
+
+    def in_flight(self) -> list[str]:
+        """Return the paths of the effects whose outcome the journal does not know."""
+        return [effect.path for effect in self.effects() if effect.stage in OPEN_STAGES]
+
+    def unclaimed(self, scope: str) -> list[str]:
+        """Return the recorded calls of a workflow scope that the code has not asked for again."""
+        prefix = scope + "/" if scope else ""
+        return [
+            path
+            for path, state in self.calls.items()
+            if not state.asked
+            and path.startswith(prefix)
+            and "~" not in path
+            and "!" not in path
+            and path not in self.accepted
+            and self._is_of_workflow(path)
+        ]
+
+    def _is_of_workflow(self, path: str) -> bool:
+        """Say whether a call was asked by workflow code, not by an agent's body."""
+        parts = path.split("/")
+        return not any(isinstance(self.calls.get("/".join(parts[:length])), AgentState) for length in range(1, len(parts)))
+
+    def opening(self, path: str) -> str:
+        """Return the entry name that the next thing waiting at this path gets."""
+        number = self.openings.get(path, 0) + 1
+        return path if number == 1 else f"{path}@{number}"
+
+
+# -- handlers, one per event type ----------
+
+
+def _run_started(history: History, event: Event) -> None:
+    history.started = event.payload
+
+
+def _run_ended(history: History, event: Event) -> None:
+    history.ended = event
+
+
+def _run_parked(history: History, event: Event) -> None:
+    history.parked = event
+    _count_opening(history, event)
+
+
+def _run_resumed(history: History, event: Event) -> None:
+    if "pivot" in event.payload:
+        history.pivot_choice = event.payload["pivot"]
+        return
+    history.parked = None
+    history.accepted.update(event.payload.get("accept", ()))
+    if event.payload.get("again") is not None:
+        history.forget(event.payload["again"])
+
+
+def _rolling_back(history: History, event: Event) -> None:
+    history.rolling_back = event
+    history.parked = None
+
+
+def _pivoted(history: History, event: Event) -> None:
+    history.pivoted = event
+    _count_opening(history, event)
+
+
+def _cancel(history: History, event: Event) -> None:
+    history.cancel = history.cancel or event
+
+
+def _count_opening(history: History, event: Event) -> None:
+    if event.payload.get("entry"):
+        history.openings[event.path] = history.openings.get(event.path, 0) + 1
+
+
+def _settle(ok: bool) -> Callable[[History, Event], CallState]:
+    def handler(history: History, event: Event) -> CallState:
+        state = history.call(event.path)
+        state.digest = event.payload.get("d", state.digest)
+        state.settled = Settled(event.seq, ok, event.payload.get("v") if ok else event.payload.get("e"))
+        state.due = None
+        if "name" in event.payload:
+            state.facts["name"] = event.payload["name"]
+        return state
+
+    return handler
+
+
+def _pending(history: History, event: Event) -> CallState:
+    state = history.call(event.path)
+    state.digest = event.payload.get("d", state.digest)
+    state.due = event.payload.get("due")
+    state.tries = event.payload.get("try", state.tries)
+    state.facts.update(event.payload)
+    _count_opening(history, event)
+    return state
+
+
+def _signal_kept(history: History, event: Event) -> None:
+    history.signals.setdefault(event.payload["name"], []).append(event.payload.get("v"))
+
+
+def _signal_received(history: History, event: Event) -> CallState:
+    if "kept" in event.payload:
+        history.signals[event.payload["kept"]].pop(0)
+    return _settle(True)(history, event)
+
+
+def _question_answered(history: History, event: Event) -> CallState:
+    return _settle("e" not in event.payload)(history, event)
+
+
+def _scope_rolling(history: History, event: Event) -> None:
+    history.rolling[event.path] = event
+
+
+def _scope_rolled(history: History, event: Event) -> CallState:
+    history.rolling.pop(event.path, None)
+    state = history.call(event.path)
+    state.settled = Settled(event.seq, True, None)
+    return state
+
+
+def _spent(history: History, event: Event) -> None:
+    history.spent.append(event)
+
+
+# agents
+
+
+def _agent(history: History, event: Event) -> AgentState:
+    state = history.agent(event.path)
+    payload = event.payload
+    state.digest = payload.get("d", state.digest)
+    state.incarnation = max(state.incarnation, payload.get("incarnation", 0))
+    _count_opening(history, event)
+    return state
+
+
+def _next_attempt(state: AgentState, payload: Mapping[str, Any]) -> None:
+    state.rung_tries = state.rung_tries + 1 if payload.get("rung", state.rung) == state.rung else 0
+    state.rung = payload.get("rung", state.rung)
+    state.step = payload.get("do", state.step)
+    state.who = payload.get("who", state.who)
+    state.produced, state.verdicts, state.escalated, state.decided = None, {}, None, None
+    if state.step in ("retry", "reassign"):
+        state.attempt = payload["attempt"] + 1
+
+
+def _agent_rejected(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.rejections.append(event.payload)
+    state.errors = 0
+    _next_attempt(state, event.payload)
+    return state
+
+
+def _agent_errored(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.last_error = event.payload
+    state.due = event.payload.get("due")
+    if state.due is not None:
+        state.errors += 1
+    else:
+        state.errors = 0
+        _next_attempt(state, event.payload)
+    return state
+
+
+def _agent_asked(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.question = event.payload["question"]
+    return state
+
+
+def _agent_answered(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.answers.append((state.question or "", str(event.payload.get("answer"))))
+    state.question = None
+    return state
+
+
+def _agent_produced(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.produced, state.verdicts = event.payload, {}
+    return state
+
+
+def _gate_judged(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.verdicts[event.payload["gate"]] = event.payload
+    return state
+
+
+def _agent_escalated(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.escalated, state.decided, state.due = event.payload, None, event.payload.get("due")
+    state.step = "escalate"
+    return state
+
+
+def _agent_decided(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.decided, state.due = event.payload, None
+    return state
+
+
+def _agent_released(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.settled = Settled(event.seq, True, event.payload.get("v"))
+    state.release = event.payload
+    history.released[event.path] = event.payload
+    return state
+
+
+def _agent_failed(history: History, event: Event) -> AgentState:
+    state = _agent(history, event)
+    state.settled = Settled(event.seq, False, event.payload["e"])
+    return state
+
+
+# effects
+
+
+def _effect(history: History, event: Event) -> EffectState:
+    effect = history.effect(event.path)
+    history.effect_moved()
+    effect.stage = moved(effect.stage, event.type, event.path)
+    payload = event.payload
+    effect.digest = payload.get("d", effect.digest)
+    effect.tool = payload.get("tool", effect.tool)
+    effect.error = payload.get("e", effect.error)
+    if "args" in payload:
+        effect.arguments = payload["args"]
+    _count_opening(history, event)
+    return effect
+
+
+def _effect_proposed(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.proposal, effect.approval, effect.votes = event.payload, None, []
+    effect.due = event.payload.get("due")
+    return effect
+
+
+def _effect_voted(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.votes.append(event.payload)
+    return effect
+
+
+def _effect_approved(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.approval = event.payload
+    return effect
+
+
+def _effect_edited(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.generation = event.payload["generation"]
+    effect.votes, effect.doubtful, effect.tries, effect.sent_at, effect.approval = [], False, 0, None, None
+    effect.facts["edited"] = event.payload["args"]
+    return effect
+
+
+def _effect_intended(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    payload = event.payload
+    effect.generation, effect.key = payload["generation"], payload["key"]
+    effect.business = payload.get("business")
+    effect.final = payload.get("final", False)
+    effect.tries, effect.sent_at, effect.ever_intended = 1, event.time, True
+    effect.doubtful = False
+    effect.facts["undo"] = payload.get("undo")
+    effect.due = None
+    return effect
+
+
+def _effect_again(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.tries = event.payload["try"]
+    effect.doubtful = effect.doubtful or event.payload.get("doubtful", False)
+    effect.due = None
+    return effect
+
+
+def _effect_tried(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.due = event.payload.get("due")
+    effect.doubtful = event.payload["doubtful"]
+    return effect
+
+
+def _effect_redriven(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.tries, effect.due = 0, event.time
+    return effect
+
+
+def _effect_unhappened(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.doubtful, effect.due = False, None
+    effect.permanent = event.payload.get("permanent", False)
+    return effect
+
+
+def _effect_done(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    payload = event.payload
+    effect.settled = Settled(event.seq, True, payload.get("v"))
+    effect.result, effect.done_seq, effect.due = payload.get("v"), event.seq, None
+    effect.shared, effect.dry = payload.get("shared", False), payload.get("dry", False)
+    effect.final = payload.get("final", effect.final)
+    effect.key = payload.get("key", effect.key)
+    effect.generation = payload.get("generation", effect.generation)
+    effect.business = payload.get("business", effect.business)
+    return effect
+
+
+def _effect_failed(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.settled = Settled(event.seq, False, event.payload["e"])
+    effect.due = None
+    return effect
+
+
+def _undo_intended(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.undo_tries, effect.due = event.payload["try"], None
+    return effect
+
+
+def _undo_tried(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.due = event.payload.get("due")
+    return effect
+
+
+def _undo_redriven(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.undo_tries, effect.due = 0, event.time
+    return effect
+
+
+def _undone(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.due = None
+    return effect
+
+
+_HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
+    "run.started": _run_started,
+    "run.completed": _run_ended,
+    "run.failed": _run_ended,
+    "run.cancelled": _run_ended,
+    "run.parked": _run_parked,
+    "run.resumed": _run_resumed,
+    "run.rolling_back": _rolling_back,
+    "run.pivoted": _pivoted,
+    "cancel.requested": _cancel,
+    "call.done": _settle(True),
+    "call.failed": _settle(False),
+    "call.retrying": _pending,
+    "now.read": _settle(True),
+    "timer.set": _pending,
+    "timer.fired": _settle(True),
+    "signal.wanted": _pending,
+    "signal.kept": _signal_kept,
+    "signal.received": _signal_received,
+    "signal.expired": _settle(False),
+    "question.asked": _pending,
+    "question.answered": _question_answered,
+    "scope.rolling_back": _scope_rolling,
+    "scope.rolled_back": _scope_rolled,
+    "spent": _spent,
+    "agent.rejected": _agent_rejected,
+    "agent.errored": _agent_errored,
+    "agent.asked": _agent_asked,
+    "agent.answered": _agent_answered,
+    "agent.produced": _agent_produced,
+    "gate.judged": _gate_judged,
+    "agent.escalated": _agent_escalated,
+    "agent.decided": _agent_decided,
+    "agent.released": _agent_released,
+    "agent.failed": _agent_failed,
+    "effect.proposed": _effect_proposed,
+    "effect.voted": _effect_voted,
+    "effect.approved": _effect_approved,
+    "effect.denied": _effect_failed,
+    "effect.edited": _effect_edited,
+    "effect.intended": _effect_intended,
+    "effect.again": _effect_again,
+    "effect.tried": _effect_tried,
+    "effect.doubted": _effect,
+    "effect.lettered": _effect,
+    "effect.redriven": _effect_redriven,
+    "effect.did_not_happen": _effect_unhappened,
+    "effect.done": _effect_done,
+    "effect.failed": _effect_failed,
+    "undo.intended": _undo_intended,
+    "undo.tried": _undo_tried,
+    "undo.lettered": _undone,
+    "undo.redriven": _undo_redriven,
+    "undo.done": _undone,
+    "undo.stands": _undone,
+}

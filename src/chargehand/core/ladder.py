@@ -1,0 +1,99 @@
+"""The ladder: what happens after a rejection, rung by rung. Pure; the driver records each choice in the event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chargehand.errors import DefinitionError
+from chargehand.limits import Seconds, seconds
+
+Step = Literal["retry", "reassign", "escalate", "fall back", "give up"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung. `attempts` is how many attempts it is good for; the other fields belong to one kind each."""
+
+    step: Step
+    attempts: int = 1
+    to: Any = None
+    within_seconds: float | None = None
+    value: Any = None
+    otherwise: Rung | None = None
+
+
+def retry(n: int) -> Rung:
+    """At most `n` attempts in all by the agent itself, each told what was wrong with the one before."""
+    if n < 1:
+        raise DefinitionError(f"retry counts the first attempt and is at least 1, not {n}.")
+    return Rung("retry", attempts=n)
+
+
+def reassign(agent: Any, attempts: int = 1) -> Rung:
+    """Give the task to another agent, best of another model family, for so many attempts."""
+    return Rung("reassign", attempts=attempts, to=agent)
+
+
+def escalate(to: str | None = None, within: Seconds | None = None, otherwise: Rung | None = None) -> Rung:
+    """Ask a person of role `to`, who may release, edit or reject. After `within` seconds go on with `otherwise`."""
+    return Rung("escalate", to=to, within_seconds=None if within is None else seconds(within), otherwise=otherwise)
+
+
+def fall_back(value: Any) -> Rung:
+    """Release a declared value, marked as a fallback."""
+    return Rung("fall back", value=value)
+
+
+def give_up() -> Rung:
+    """Raise `Rejected` in the workflow."""
+    return Rung("give up")
+
+
+Ladder = tuple[Rung, ...]
+DEFAULT_LADDER: Ladder = (retry(3), escalate())
+
+
+def checked_ladder(rungs: Sequence[Rung]) -> Ladder:
+    """Return the ladder. Raises `DefinitionError` when a rung can never be reached."""
+    for position, rung in enumerate(rungs):
+        if not isinstance(rung, Rung):
+            raise DefinitionError(f"A ladder is made of retry, reassign, escalate, fall_back and give_up, not {rung!r}.")
+        if rung.step == "retry" and position > 0:
+            raise DefinitionError("retry(n) is the first rung: after another rung it could never be reached. Use reassign.")
+        if rung.step in ("give up", "fall back") and position < len(rungs) - 1:
+            raise DefinitionError(f"Nothing comes after the rung {rung.step!r}. Make it the last.")
+    return tuple(rungs)
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """Where a rejection leads: the rung and what it does."""
+
+    rung: int
+    step: Step
+
+
+def climb(ladder: Ladder, rung: int, tries: int, *, only_person: bool = False, permanent: bool = False) -> Climb:
+    """Return where to go after the attempt number `tries + 1` on this rung was rejected.
+
+    `only_person`: the attempt did a final effect, so it is neither retried nor reassigned. `permanent`: repeating with the
+    same agent is no use.
+    """
+    current = ladder[rung] if rung < len(ladder) else give_up()
+    if not only_person and not permanent and current.step in ("retry", "reassign") and tries + 1 < current.attempts:
+        return Climb(rung, current.step)
+    for position in range(rung + 1, len(ladder)):
+        if not (only_person and ladder[position].step == "reassign"):
+            return Climb(position, ladder[position].step)
+    return Climb(len(ladder), "escalate" if only_person and not _has_person(ladder) else "give up")
+
+
+def _has_person(ladder: Ladder) -> bool:
+    return any(rung.step == "escalate" for rung in ladder)
+
+
+def climbed_from(ladder: Ladder) -> Ladder:
+    """Return the ladder as it is climbed: an implicit retry(1) comes before one that starts otherwise."""
+    return ladder if ladder and ladder[0].step == "retry" else (retry(1), *ladder)

@@ -1,0 +1,260 @@
+"""The trampoline: runs a workflow's coroutines one at a time and resumes them only by journaled events.
+
+The order is the whole point. Two branches may share variables, so a replay has to resume them in the very order in
+which they were resumed live:
+
+1. All branches run, in the order they became ready, until each waits for a call (an `Ask`).
+2. A waiting branch is resumed only by the event that settles its call, one at a time, in `seq` order.
+3. After each resumption all branches run to their next wait before the next event is delivered.
+4. On replay the recorded event with the lowest seq *whose call has been asked* is delivered next; a new call is held
+   until nothing recorded is left to deliver.
+
+Live and replay obey the same rules, so they cannot differ. The driver owns rules 2 and 4 (it knows the journal); this
+module owns 1 and 3. Alternatives rejected: one task per branch (asyncio's own order is not recorded anywhere), and
+recording a scheduling decision per wake-up (an event for each, for what the rule gives for free).
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chargehand.core.identity import Scope
+from chargehand.errors import ControlSignal, ForeignAwait, Unloading
+
+
+class Stopping(ControlSignal):
+    """This branch starts nothing new because another branch failed. Catch `Exception`, never `BaseException`."""
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """One durable call that a branch waits for. `what` is the driver's to read; `branch` is who waits."""
+
+    path: str
+    kind: str
+    what: Any
+    digest: str = ""
+    branch: Branch | None = None
+    scope: Scope | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """The branches of one gather, and the branch that waits for them."""
+
+    parent: Branch
+    branches: list[Branch]
+    at_once: int | None
+    stop_early: bool
+    started: int = 0
+    ended: int = 0
+    stopping: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """One coroutine with its own context and its own stack of scopes."""
+
+    coroutine: Coroutine[Any, Any, Any]
+    scope: Scope
+    context: contextvars.Context
+    group: Group | None = None
+    index: int = 0
+    ended: bool = False
+    ok: bool = False
+    value: Any = None
+    stopped: bool = False
+    waits: Ask | Group | None = None
+
+    def settle(self, ok: bool, value: Any) -> None:
+        """Note how the branch ended."""
+        self.ended, self.ok, self.value = True, ok, value
+
+
+@dataclass(slots=True)
+class GatherAsk:
+    """Yielded by `gather`: make these branches and wait for all of them."""
+
+    bodies: list[Callable[[], Coroutine[Any, Any, Any]]]
+    scopes: list[Scope]
+    at_once: int | None
+    stop_early: bool
+
+
+current_branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("chargehand_branch", default=None)
+_stepping: list[Branch] = []
+
+
+def stepping() -> Branch | None:
+    """Return the branch that the trampoline runs at this very moment, None outside."""
+    return _stepping[-1] if _stepping else None
+
+
+Resume = tuple[Literal["send", "throw"], Any]
+
+
+class Trampoline:
+    """Drives the branches of one run."""
+
+    def __init__(self) -> None:
+        self._ready: deque[tuple[Branch, Resume]] = deque()
+        self._asks: list[Ask] = []
+        self.branches: set[Branch] = set()
+        self.root: Branch | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], scope: Scope) -> Branch:
+        """Make the root branch ready."""
+        self.root = self._branch(coroutine, scope, contextvars.copy_context())
+        return self.root
+
+    def _branch(self, coroutine: Coroutine[Any, Any, Any], scope: Scope, context: contextvars.Context) -> Branch:
+        branch = Branch(coroutine, scope, context)
+        context.run(current_branch.set, branch)
+        self.branches.add(branch)
+        self._ready.append((branch, ("send", None)))
+        return branch
+
+    def run(self) -> list[Ask]:
+        """Run every ready branch to its next wait; return the calls that were asked, in order."""
+        while self._ready:
+            branch, resume = self._ready.popleft()
+            if not branch.ended:
+                self._step(branch, resume)
+        asks, self._asks = self._asks, []
+        return asks
+
+    def deliver(self, ask: Ask, ok: bool, value: Any) -> None:
+        """Resume the branch that waits for `ask`: send the value, or throw the failure."""
+        branch = ask.branch
+        if branch is None or branch.waits is not ask:
+            return
+        branch.waits = None
+        self._ready.append((branch, ("send" if ok else "throw", value)))
+
+    def _step(self, branch: Branch, resume: Resume) -> None:
+        _stepping.append(branch)
+        try:
+            how, value = resume
+            send = branch.coroutine.send if how == "send" else branch.coroutine.throw
+            yielded = branch.context.run(send, value)
+        except StopIteration as stop:
+            self._end(branch, True, stop.value)
+            return
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._end(branch, False, error)
+            return
+        finally:
+            _stepping.pop()
+        self._wait(branch, yielded)
+
+    def _wait(self, branch: Branch, yielded: Any) -> None:
+        if isinstance(yielded, Ask):
+            if branch.stopped and yielded.kind != "rollback":
+                self._ready.append((branch, ("throw", Stopping())))
+                return
+            yielded.branch = branch
+            branch.waits = yielded
+            self._asks.append(yielded)
+        elif isinstance(yielded, GatherAsk):
+            self._open(branch, yielded)
+        else:
+            self._ready.append((branch, ("throw", _foreign(yielded))))
+
+    def _open(self, branch: Branch, ask: GatherAsk) -> None:
+        group = Group(branch, [], ask.at_once, ask.stop_early)
+        branch.waits = group
+        for index, (body, scope) in enumerate(zip(ask.bodies, ask.scopes, strict=True)):
+            context = branch.context.copy()
+            child = Branch(body(), scope, context, group, index)
+            context.run(current_branch.set, child)
+            group.branches.append(child)
+        if not group.branches:
+            self._close(group)
+        else:
+            self._fill(group)
+
+    def _fill(self, group: Group) -> None:
+        """Start branches as far as `at_once` allows."""
+        while group.started < len(group.branches):
+            running = group.started - group.ended
+            if group.at_once is not None and running >= group.at_once:
+                return
+            child = group.branches[group.started]
+            group.started += 1
+            if group.stopping:
+                child.coroutine.close()
+                child.settle(False, Stopping())
+                group.ended += 1
+                continue
+            self.branches.add(child)
+            self._ready.append((child, ("send", None)))
+
+    def _end(self, branch: Branch, ok: bool, value: Any) -> None:
+        branch.settle(ok, value)
+        self.branches.discard(branch)
+        group = branch.group
+        if group is None:
+            return
+        group.ended += 1
+        if not ok and group.stop_early and not group.stopping:
+            group.stopping = True
+            for other in group.branches:
+                _stop(other)
+        self._fill(group)
+        if group.ended == len(group.branches):
+            self._close(group)
+
+    def _close(self, group: Group) -> None:
+        group.parent.waits = None
+        self._ready.append((group.parent, ("send", [(child.ok, child.value) for child in group.branches])))
+
+    def unload(self) -> None:
+        """End every coroutine with `Unloading`; whatever the code awaits meanwhile raises it again."""
+        for branch in list(self.branches):
+            _unload(branch)
+        self.branches.clear()
+        self._ready.clear()
+
+
+def _stop(branch: Branch) -> None:
+    """Have a branch, and the branches it waits for, start nothing new."""
+    branch.stopped = True
+    if isinstance(branch.waits, Group):
+        branch.waits.stopping = True
+        for child in branch.waits.branches:
+            _stop(child)
+
+
+def _unload(branch: Branch) -> None:
+    _stepping.append(branch)
+    try:
+        for _ in range(1000):
+            branch.context.run(branch.coroutine.throw, Unloading())
+    except BaseException:
+        pass  # the coroutine has ended; whatever it raised while leaving memory is dropped
+    finally:
+        _stepping.pop()
+        branch.ended = True
+
+
+def wait_for(ask: Ask | GatherAsk) -> Generator[Any, Any, Any]:
+    """Wait in workflow code: hand the ask to the trampoline, return what it delivers."""
+    return (yield ask)
+
+
+def _foreign(yielded: Any) -> ForeignAwait:
+    what = type(yielded).__name__ if yielded is not None else "a bare yield (asyncio.sleep(0)?)"
+    return ForeignAwait(
+        f"Workflow code awaited something that is not durable: {what}. A replay could not give it back. "
+        "Use sleep(…) for asyncio.sleep, gather(…) for asyncio.gather, wait_signal(…) for events, "
+        'and step("name", function, …) or an @read for anything that talks to the world.'
+    )
+
+
+__all__ = ["Ask", "Branch", "GatherAsk", "Group", "Stopping", "Trampoline", "current_branch", "stepping", "wait_for"]

@@ -1,0 +1,165 @@
+"""Retries, budgets, rates and breakers as arithmetic on values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+Seconds = float | int | timedelta
+
+
+def seconds(value: Seconds) -> float:
+    """Return a duration in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and how soon a call is tried again. `attempts` counts the first try; times are seconds.
+
+    The n-th wait is ``first * factor ** (n - 1)``, at most `ceiling`; with `jitter` it is drawn evenly between half of
+    that and all of it ("equal jitter"). A server's ``Retry-After`` is honoured when it is longer.
+    """
+
+    attempts: int = 4
+    first: float = 1.0
+    factor: float = 2.0
+    ceiling: float = 60.0
+    jitter: bool = True
+    unknown: bool | None = None
+    """Also retry when the outcome is unknown. Only for effects with a key; refused otherwise (`UnsafeRetry`)."""
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts counts the first try and is at least 1, not {self.attempts}.")
+        if self.first < 0 or self.factor < 1 or self.ceiling < 0:
+            raise ValueError("first and ceiling are at least 0 seconds, factor at least 1.")
+
+    def wait(self, tries: int, draw: float, retry_after: float | None = None) -> float:
+        """Return the seconds to wait after `tries` tries; `draw` is a number in [0, 1) that decides the jitter."""
+        longest = min(self.ceiling, self.first * self.factor ** (tries - 1))
+        waited = longest / 2 + longest / 2 * draw if self.jitter else longest
+        return max(waited, retry_after or 0.0)
+
+
+OnExhaustion = Literal["stop", "ask", "degrade"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run, agent or scope may spend. None is unlimited, 0 is nothing."""
+
+    tokens: int | None = None
+    usd: Decimal | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    on_exhaustion: OnExhaustion = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was spent or is reserved. `measured` is false where code never reported."""
+
+    tokens: int = 0
+    usd: Decimal = Decimal(0)
+    calls: int = 0
+    seconds: float = 0.0
+    measured: bool = False
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.tokens + other.tokens,
+            self.usd + other.usd,
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+            self.measured or other.measured,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"tokens": self.tokens, "usd": str(self.usd), "calls": self.calls, "seconds": self.seconds}
+
+    @classmethod
+    def from_record(cls, form: Mapping[str, Any]) -> Spent:
+        """Make it again from its JSON form."""
+        return cls(form["tokens"], Decimal(form["usd"]), form["calls"], form["seconds"], True)
+
+
+def exceeds(budget: Budget, spent: Spent, wanted: Spent) -> str | None:
+    """Return which bound of the budget `spent + wanted` would break, as a sentence, or None."""
+    total = spent + wanted
+    for name in ("tokens", "usd", "calls", "seconds"):
+        bound = getattr(budget, name)
+        if bound is not None and getattr(total, name) > bound:
+            return f"{getattr(spent, name)} {name} are spent or reserved, {getattr(wanted, name)} more are wanted, {bound} are allowed."
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """At most `n` calls at the same time in this process; with `per`, for each value that it returns for a call."""
+
+    n: int
+    per: Any = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"AtOnce needs at least 1 place, not {self.n}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `n` calls in any `per_seconds` seconds in this process."""
+
+    n: int
+    per_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.per_seconds <= 0:
+            raise ValueError("Rate needs at least 1 call and a positive number of seconds.")
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Open after `failures` transient failures in a row; one call is let through again after `rest` seconds."""
+
+    failures: int = 5
+    rest: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """How a breaker stands. `opened` is a monotonic time, None while closed."""
+
+    failures: int = 0
+    opened: float | None = None
+
+    def after(self, ok: bool, breaker: Breaker, now: float) -> BreakerState:
+        """Return the state after a call ended."""
+        if ok:
+            return BreakerState()
+        failures = self.failures + 1
+        return BreakerState(failures, now if failures >= breaker.failures else None)
+
+    def closed_in(self, breaker: Breaker, now: float) -> float:
+        """Return in how many seconds a call may be tried; 0 when now."""
+        return 0.0 if self.opened is None else max(0.0, self.opened + breaker.rest - now)
+
+
+@dataclass(slots=True)
+class RateWindow:
+    """The calls of the last window, as monotonic times."""
+
+    rate: Rate
+    starts: list[float] = field(default_factory=list)
+
+    def take(self, now: float) -> float:
+        """Take a place now and return 0, or return in how many seconds to ask again."""
+        self.starts = [start for start in self.starts if start > now - self.rate.per_seconds]
+        if len(self.starts) < self.rate.n:
+            self.starts.append(now)
+            return 0.0
+        return self.starts[0] + self.rate.per_seconds - now

@@ -1,0 +1,410 @@
+"""The effect ledger: how a call that changes the world is asked, approved, made, recovered, and given up.
+
+The order, which is the promise:
+
+1. *proposed* is on disk before a person is asked; *approved* binds exactly what was shown.
+2. *intended* (and *again* for each further try) is on disk before anything is sent. It spends the approval and takes the
+   business key in the same commit.
+3. The call is made once. What it raised is classified by one table (`failures.classify`); what the table does not know
+   *may have happened*.
+4. *done* with the checked result is on disk before anybody sees it.
+
+`perform` may be started from any prefix of this: it reads the stage and asks `core.effect_life.next_move` what is next.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from chargehand.contracts import Arguments
+from chargehand.core.effect_life import after_try, next_move
+from chargehand.core.identity import base_key, key_of
+from chargehand.core.states import EffectState
+from chargehand.durable import KeyChange, KeySet, KeyTake
+from chargehand.errors import ChargehandError, Fenced, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
+from chargehand.failures import Classified, classify
+from chargehand.supervise import approvals, waiting
+from chargehand.supervise.call import Call
+from chargehand.supervise.failing import recorded_failure
+from chargehand.supervise.log import Draft
+from chargehand.supervise.steps import checked_result
+
+if TYPE_CHECKING:
+    from chargehand.supervise.definitions import EffectDefinition
+    from chargehand.supervise.run import RunDriver
+
+_KEY_POLL_SECONDS = 1.0
+
+
+async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
+    """Carry one effect to its settlement, from wherever it stands."""
+    definition: EffectDefinition[..., Any] = call.definition
+    if not definition.allowed_in(driver.site.environment):
+        raise WrongEnvironment(
+            f"{definition.name} may not be made in the environment {driver.site.environment!r}. Its environment= names where."
+        )
+    effect = driver.history.effect(path)
+    work = _Work(driver, definition, call, path)
+    while effect.settled is None:
+        await work.step()
+
+
+class _Work:
+    """One effect on its way."""
+
+    def __init__(self, driver: RunDriver, definition: EffectDefinition[..., Any], call: Call[Any], path: str) -> None:
+        self.driver, self.definition, self.call, self.path = driver, definition, call, path
+        self.needs_approval: tuple[int, bool] | None = None
+
+    @property
+    def effect(self) -> EffectState:
+        """The effect as it stands."""
+        return self.driver.history.effect(self.path)
+
+    def arguments(self) -> Arguments:
+        """Return what is dispatched: what was recorded, or a person's edit, else what was asked."""
+        effect = self.effect
+        return self.call.arguments if effect.arguments is None else self.definition.contract.from_record(effect.arguments)
+
+    def asks_person(self) -> bool:
+        """Say whether the effect needs approval; asked once, at the ask, and again for a person's edit."""
+        generation = self.effect.generation
+        if self.needs_approval is None or self.needs_approval[0] != generation:
+            self.needs_approval = (generation, approvals.needed(self.driver, self.definition, self.arguments()))
+        return self.needs_approval[1]
+
+    async def step(self) -> None:
+        """Make the next move."""
+        driver, effect, path = self.driver, self.effect, self.path
+        move = next_move(effect, self.definition.policy, effect.stage == "new" and self.asks_person(), driver.clock.now())
+        match move:
+            case "propose":
+                await approvals.propose(driver, self.definition, effect, self.arguments(), path, self.call.arguments.digest)
+            case "person":
+                await self._person()
+            case "intend":
+                await self._intend()
+            case "wait":
+                assert effect.due is not None
+                await driver.until(effect.due, path)
+            case "send again":
+                await self._again()
+            case "look up":
+                await self._look_up()
+            case "doubt":
+                await self._doubt("the process died while it was being made" if effect.stage == "intended" else "its outcome is unknown")
+            case "letter":
+                await self._letter()
+            case "fail":
+                await self.commit(("effect.failed", {"e": dict(effect.error or {})}), progress=True)
+
+    async def commit(self, *drafts: tuple[str, dict[str, Any]], **more: Any) -> None:
+        """Commit events at this effect's path."""
+        full: list[Draft] = [(kind, self.path, payload) for kind, payload in drafts]
+        await self.driver.log.commit(*full, **more)
+
+    async def _person(self) -> None:
+        """Wait until a person decided or the entry expired."""
+        effect = self.effect
+        if not await self.driver.event_at(self.path, effect.due) and effect.stage == "proposed":
+            failure = {"code": "denied", "message": f"Nobody approved {self.definition.name} in time."}
+            await self.commit(
+                ("effect.denied", {"e": failure, "by": "expiry"}),
+                closed=[waiting.current_id(self.driver, self.path)],
+                progress=True,
+            )
+
+    # -- making it ----------
+
+    async def _intend(self) -> None:
+        """Take the key, spend the approval, write the intent; then send."""
+        driver, effect, definition = self.driver, self.effect, self.definition
+        arguments = self.arguments()
+        if effect.stage == "approved" and not approvals.still_fits(driver, definition, effect, arguments):
+            await approvals.propose(driver, definition, effect, arguments, self.path, self.call.arguments.digest)
+            return
+        if definition.options.dry_run and await self._dry(arguments):
+            return
+        business = None if definition.options.key is None else str(definition.options.key(approvals.Shown(arguments.values)))
+        generation = effect.generation
+        keys: tuple[KeyChange, ...] = ()
+        if business is not None:
+            took = await self._take(business, arguments)
+            if took is None:
+                return
+            generation, keys = took
+        key = key_of(base_key(driver.seed, self.path, business), generation)
+        if definition.options.transactional:
+            await self._in_transaction(arguments, generation, key, business, keys)
+            return
+        payload = self._intent(arguments, generation, key, business)
+        driver.site.at("before intent", self.path)
+        try:
+            await self.commit(("effect.intended", payload), keys=keys)
+        except KeyHeld:
+            await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
+            return
+        await self._send(arguments)
+
+    def _intent(self, arguments: Arguments, generation: int, key: str, business: str | None) -> dict[str, Any]:
+        payload: dict[str, Any] = {
+            "d": self.call.arguments.digest,
+            "tool": self.definition.full_name,
+            "args": self.definition.contract.to_record(arguments),
+            "generation": generation,
+            "key": key,
+        }
+        if business is not None:
+            payload["business"] = business
+        if self.definition.options.final:
+            payload["final"] = True
+        return payload
+
+    async def _take(self, business: str, arguments: Arguments) -> tuple[int, tuple[KeyChange, ...]] | None:
+        """Ask who holds a business key. Returns the generation to make and the change, or None when that settled it."""
+        driver, definition, effect = self.driver, self.definition, self.effect
+        held = await driver.site.journal.key(driver.site.environment, definition.full_name, business)
+        digest = definition.contract.partial_digest(arguments, definition.options.advisory)
+        if held is None or (held.run_id == driver.row.id and held.path == self.path):
+            generation = effect.generation
+        elif held.state == "open":
+            generation = held.generation + 1
+        elif held.state == "held":
+            await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
+            return None
+        elif held.digest == digest:
+            await self._share(held.result, held.run_id)
+            return None
+        else:
+            conflict = KeyConflict(
+                f"The key {business!r} of {definition.name} was used by run {held.run_id!r} ({held.path}) for other arguments. Use another key, or the same arguments."
+            )
+            await self.commit(
+                (
+                    "effect.failed",
+                    {"d": self.call.arguments.digest, "tool": definition.full_name, "e": conflict.record()},
+                ),
+                progress=True,
+            )
+            return None
+        return generation, (KeyTake(definition.full_name, business, self.path, generation, digest),)
+
+    async def _share(self, result: bytes | None, holder: str) -> None:
+        """Take over the recorded result of an equal effect of another run, without owning it."""
+        value = json.loads(result) if result else None
+        await self.commit(
+            (
+                "effect.done",
+                {
+                    "d": self.call.arguments.digest,
+                    "tool": self.definition.full_name,
+                    "v": value,
+                    "shared": True,
+                    "holder": holder,
+                },
+            ),
+            progress=True,
+        )
+
+    async def _again(self) -> None:
+        """Write down that the effect is sent again under the same key, then send."""
+        effect = self.effect
+        crashed = effect.stage == "intended"
+        payload = {"try": effect.tries if crashed else effect.tries + 1, "doubtful": effect.doubtful or crashed}
+        if crashed:
+            payload["crashed"] = True
+        await self.commit(("effect.again", payload))
+        await self._send(self.arguments())
+
+    async def _send(self, arguments: Arguments) -> None:
+        """Make the call. From here until its outcome is on disk the effect may have happened."""
+        driver, definition, effect = self.driver, self.definition, self.effect
+        driver.site.at("after intent", self.path)
+        await self._claim_holds()
+        contract = definition.contract
+        started = driver.clock.monotonic()
+        try:
+            async with driver.site.gauges.place(definition, arguments.values):
+                filled = await driver.site.filled(contract, key=effect.key)
+                values = {**arguments.values, **filled}
+                value = await driver.site.run(driver.site.function_of(definition), values, definition.options.timeout, keep_thread=True)
+        except Exception as error:
+            driver.site.gauges.ended(definition, False)
+            await self._tried(error, classify(error))
+            return
+        driver.site.gauges.ended(definition, True)
+        driver.site.at("after send", self.path)
+        await self._made(value, driver.clock.monotonic() - started)
+
+    async def _claim_holds(self) -> None:
+        """Check on the monotonic clock that nobody can have taken the run over by the time the effect ends."""
+        driver = self.driver
+        since = driver.clock.monotonic() - driver.log.committed_at
+        if since + (self.definition.options.timeout or 0.0) < driver.site.silent_after:
+            return
+        if not await driver.site.journal.still_mine(driver.row.number, driver.row.epoch):
+            raise Fenced(f"Run {driver.row.id!r} was taken over while this process stood still; {self.path} was not sent.")
+        driver.log.committed_at = driver.clock.monotonic()
+
+    async def _made(self, value: Any, elapsed: float) -> None:
+        """Record the result; a result that cannot be recorded leaves the effect in doubt: it happened, result unknown."""
+        effect = self.effect
+        try:
+            form = await checked_result(self.driver, self.definition, self.call, self.path, value)
+        except (Rejected, ChargehandError) as error:
+            self.effect.error = recorded_failure(error)
+            await self._unknown(f"it happened, but its result cannot be used: {error}")
+            return
+        payload: dict[str, Any] = {"v": form}
+        if elapsed >= 0.001:
+            payload["s"] = round(elapsed, 3)
+        await self.commit(("effect.done", payload), keys=self._key_set("done", form), progress=True)
+        self.driver.site.at("after done", effect.path)
+
+    def _key_set(self, state: Any, form: Any = None) -> tuple[KeyChange, ...]:
+        business = self.effect.business
+        if business is None:
+            return ()
+        result = None if state != "done" else json.dumps(form).encode()
+        return (KeySet(self.definition.full_name, business, state, result),)
+
+    # -- when it did not work ----------
+
+    async def _tried(self, error: BaseException, outcome: Classified) -> None:
+        """Record a try that raised, and go where the rules lead."""
+        driver, effect, policy = self.driver, self.effect, self.definition.policy
+        form = recorded_failure(error, self.definition.options.raises)
+        effect.error = form
+        match after_try(effect, policy, outcome, driver.clock.now()):
+            case "again later":
+                pause = policy.retry.wait(max(effect.tries, 1), driver.dice(self.path, effect.tries), outcome.retry_after)
+                due = driver.clock.now() + pause
+                driver.dues[self.path] = due
+                doubtful = effect.doubtful or outcome.happened == "may have happened"
+                payload = {
+                    "try": effect.tries,
+                    "e": form,
+                    "happened": outcome.happened,
+                    "mode": outcome.mode,
+                    "due": due,
+                    "doubtful": doubtful,
+                }
+                await self.commit(("effect.tried", payload))
+            case "look up":
+                await self._look_up()
+            case "doubt":
+                await self._doubt(f"{form.get('type', form['code'])}: {form.get('message', '')}")
+            case "did not happen":
+                payload = {"e": form, "permanent": not outcome.transient, "mode": outcome.mode}
+                await self.commit(("effect.did_not_happen", payload), keys=self._key_set("open"))
+
+    async def _look_up(self) -> None:
+        """Ask the outside world. Only an answer ends the doubt; an error leaves it."""
+        driver, definition, effect = self.driver, self.definition, self.effect
+        assert definition.lookup is not None
+        if driver.silent and effect.stage == "intended":
+            await self._unknown("the process that made it is silent but not dead, so its call may still be going on")
+            return
+        helper = definition.lookup
+        arguments = self.arguments().values
+        try:
+            filled = await driver.site.filled(helper.contract, key=effect.key)
+            value = await driver.site.run(helper.function, {**helper.arguments(None, arguments), **filled}, definition.options.timeout)
+        except NotDone as answer:
+            more = not answer.permanent and effect.tries < definition.policy.retry.attempts and effect.stage in ("intended", "backoff")
+            payload = {"e": dict(effect.error or recorded_failure(answer)), "by": "lookup", "permanent": not more}
+            if more:
+                pause = definition.policy.retry.wait(max(effect.tries, 1), driver.dice(self.path, effect.tries), answer.retry_after)
+                due = driver.clock.now() + pause
+                driver.dues[self.path] = due
+                if effect.stage == "intended":
+                    await self.commit(
+                        (
+                            "effect.tried",
+                            {
+                                "try": effect.tries,
+                                "e": payload["e"],
+                                "happened": "did not happen",
+                                "by": "lookup",
+                                "due": due,
+                                "doubtful": False,
+                            },
+                        )
+                    )
+                    return
+            await self.commit(("effect.did_not_happen", payload), keys=self._key_set("open"))
+        except Exception as error:
+            await self._unknown(f"the look-up failed: {type(error).__name__}: {error}")
+        else:
+            await self._made(value, 0.0)
+
+    async def _doubt(self, why: str) -> None:
+        await self._unknown(why)
+
+    async def _unknown(self, why: str) -> None:
+        """Open the doubt for a person; never send to find out."""
+        driver, effect = self.driver, self.effect
+        if effect.stage == "doubt":
+            return
+        entry = waiting.doubt(driver, effect, self.definition, why)
+        driver.hold(self.path)
+        try:
+            await self.commit(("effect.doubted", {"why": why, "e": dict(effect.error or {}), "entry": entry.id}), opened=[entry])
+        finally:
+            driver.release(self.path)
+        driver.entered(entry)
+
+    async def _letter(self) -> None:
+        driver, effect = self.driver, self.effect
+        entry = waiting.effect_letter(driver, effect, self.definition)
+        driver.hold(self.path)
+        try:
+            await self.commit(("effect.lettered", {"e": dict(effect.error or {}), "entry": entry.id}), opened=[entry])
+        finally:
+            driver.release(self.path)
+        driver.entered(entry)
+
+    # -- special ways of making it ----------
+
+    async def _dry(self, arguments: Arguments) -> bool:
+        """Answer a dry run: recorded as such, never undone, holding no key."""
+        option = self.definition.options.dry_run
+        value = None
+        if callable(option):
+            value = await self.driver.site.run(option, arguments.values)
+        form = self.definition.contract.result.to_json(value)
+        payload = {
+            "d": self.call.arguments.digest,
+            "tool": self.definition.full_name,
+            "args": self.definition.contract.to_record(arguments),
+            "v": form,
+            "dry": True,
+        }
+        await self.commit(("effect.done", payload), progress=True)
+        return True
+
+    async def _in_transaction(
+        self, arguments: Arguments, generation: int, key: str, business: str | None, keys: tuple[KeyChange, ...]
+    ) -> None:
+        """Run the effect inside the commit that records it: exactly once, with no intent before it."""
+        definition, contract = self.definition, self.definition.contract
+        filled = await self.driver.site.filled(contract)
+        function = self.driver.site.function_of(definition)
+
+        def work(transaction: Any) -> list[Draft]:
+            value = function(transaction, **arguments.values, **filled)
+            form = contract.result.to_json(contract.result.check(value))
+            payload = self._intent(arguments, generation, key, business) | {"v": form}
+            return [("effect.done", self.path, payload)]
+
+        try:
+            await self.driver.log.commit(progress=True, work=work, keys=keys)
+        except (Fenced, KeyHeld):
+            raise
+        except Exception as error:
+            form = recorded_failure(error, definition.options.raises)
+            await self.commit(
+                ("effect.failed", {"d": self.call.arguments.digest, "tool": definition.full_name, "e": form}),
+                progress=True,
+            )

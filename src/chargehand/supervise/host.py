@@ -1,0 +1,98 @@
+"""The host: what workflow code's awaits become. Each is one `Ask` to the trampoline, with its path and identity digest."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from chargehand.core.history import History
+from chargehand.core.identity import Scope
+from chargehand.core.states import AgentState, EffectState
+from chargehand.core.trampoline import Ask, Branch, stepping
+from chargehand.supervise.call import Call
+from chargehand.supervise.failing import is_failure
+from chargehand.supervise.log import RunLog
+
+
+class Host:
+    """What workflow code talks to. Runs on the trampoline, between two waits."""
+
+    history: History
+    log: RunLog
+
+    def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
+        """Do a call of workflow code."""
+        branch = stepping()
+        assert branch is not None
+        path = branch.scope.next(call.name)
+        if call.definition.kind == "workflow":
+            return (yield from self._nested(branch, path, call))
+        ask = Ask(path, call.definition.kind, call, call.arguments.digest, scope=branch.scope)
+        return (yield ask)
+
+    def _nested(self, branch: Branch, path: str, call: Call[Any]) -> Generator[Any, Any, Any]:
+        definition = call.definition
+        outer, branch.scope = branch.scope, Scope(path, "workflow")
+        try:
+            value = yield from definition.function(**call.arguments.values).__await__()
+            yield from self.leave_scope(branch.scope)
+        except Exception as error:
+            if is_failure(error):
+                yield from self.roll_back(branch.scope, error)
+            raise
+        finally:
+            branch.scope = outer
+        result = definition.contract.result
+        return result.from_json(result.to_json(result.check(value)))
+
+    def roll_back(self, scope: Scope, error: BaseException) -> Generator[Any, Any, None]:
+        """Have a failed scope's effects undone before the failure goes on."""
+        if any(effect.ever_intended or effect.done_seq for effect in self.history.effects(scope.path)):
+            yield Ask(f"{scope.path}!rollback", "rollback", error, scope=scope)
+
+    def leave_scope(self, scope: Scope) -> Generator[Any, Any, None]:
+        """Check that a scope that ends well has asked for every recorded effect in it."""
+        lost = self._lost_effects(scope.path)
+        if lost:
+            yield Ask(
+                "",
+                "diverged",
+                {
+                    "path": lost[0],
+                    "recorded": self._described(lost[0]),
+                    "code": f"the scope {scope.path!r} ended without asking for it",
+                },
+            )
+
+    def _lost_effects(self, scope: str) -> list[str]:
+        return [
+            path for path in self.history.unclaimed(scope) if isinstance(self.history.calls[path], EffectState) or self._has_effects(path)
+        ]
+
+    def _described(self, path: str) -> str:
+        state = self.history.calls[path]
+        what = "effect" if isinstance(state, EffectState) else "agent" if isinstance(state, AgentState) else "call"
+        return f"{what} {path!r}" + (
+            f" with arguments {state.arguments}" if isinstance(state, EffectState) else f" with arguments of digest {state.digest}"
+        )
+
+    def read_clock(self, path: str) -> float:
+        """Return the time that workflow code reads at a path: noted with the next commit, given back on replay."""
+        state = self.history.calls.get(path)
+        if state is not None and state.settled is not None:
+            state.asked = True
+            return float(state.settled.form)
+        time = self.log.time()
+        self.log.note("now.read", path, {"v": time})
+        return time
+
+    def asked_text(self, ask: Ask) -> str:
+        """Return an asked call as a person reads it."""
+        call = ask.what
+        if isinstance(call, Call):
+            shown = {name: repr(value)[:80] for name, value in call.arguments.values.items()}
+            return f"{ask.kind} {ask.path!r} with arguments {shown}"
+        return f"{ask.kind} {ask.path!r}"
+
+    def _has_effects(self, path: str) -> bool:
+        return isinstance(self.history.calls[path], AgentState) and bool(self.history.effects(path))

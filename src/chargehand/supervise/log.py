@@ -1,0 +1,291 @@
+"""The run's log: the only way events get into the journal, in order, chained and folded.
+
+The order is a contract: what is *noted* rides on the next commit; what is *committed* is on disk when the await returns;
+only then is it folded into the history, and only what is folded may be acted on. The driver's loop is the one that
+flushes, so the events of many branches share one transaction and one fsync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chargehand.core.history import History
+from chargehand.durable import (
+    BLOB_BYTES,
+    Clock,
+    Commit,
+    Journal,
+    KeyChange,
+    KeyTake,
+    ParkReason,
+    RunRow,
+    RunStatus,
+    Waiting,
+)
+from chargehand.errors import JournalError, KeyHeld, TooLarge
+from chargehand.events import Event, Record, chain_hash
+
+Draft = tuple[str, str, dict[str, Any]]
+"""An event to be: type, path, payload."""
+
+VALUE_BYTES_MAX = 64 * 1024 * 1024
+_BLOB_FIELDS = ("v", "args", "output", "input", "evidence")
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What one caller wants committed together."""
+
+    drafts: Sequence[Draft]
+    opened: Sequence[Waiting] = ()
+    closed: Collection[str] = ()
+    keys: Sequence[KeyChange] = ()
+    mail: Sequence[int] = ()
+    progress: bool = False
+    work: Callable[[Any], Sequence[Draft]] | None = None
+    done: asyncio.Future[list[Event]] | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Say whether the part may be refused by itself and so needs a transaction step of its own."""
+        return self.work is not None or any(isinstance(change, KeyTake) for change in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the run's row says after a commit."""
+
+    status: RunStatus
+    reason: ParkReason | None
+    due: float | None
+
+
+@dataclass(slots=True)
+class _Batch:
+    records: list[Record] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    blobs: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+class RunLog:
+    """Appends to one run in one epoch.
+
+    Args:
+        journal, clock: the ports.
+        row: the run's row as claimed.
+        history: what is folded so far.
+        standing: called at each flush; says what the row shall say.
+        folded: called with each event after it is on disk and folded.
+        wake: called when something waits to be flushed.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        row: RunRow,
+        history: History,
+        *,
+        standing: Callable[[], Standing],
+        folded: Callable[[Event], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self.journal, self.clock, self.row, self.history = journal, clock, row, history
+        self.head, self.seq, self.epoch = row.head, row.seq, row.epoch
+        self.last: Standing = Standing(row.status, row.reason, row.due)  # type: ignore[arg-type]
+        self.ending: RunStatus | None = None
+        self.parking: ParkReason | None = None
+        self.advanced = False
+        self.committed_at = clock.monotonic()
+        self._standing, self._folded, self._wake = standing, folded, wake
+        self._parts: list[Part] = []
+        self._notes: list[Draft] = []
+
+    @property
+    def pending(self) -> bool:
+        """Say whether something waits to be flushed."""
+        return bool(self._parts)
+
+    def note(self, type: str, path: str, payload: dict[str, Any]) -> None:
+        """Add an event to whatever is committed next. Nothing outside this process may depend on it yet."""
+        self._notes.append((type, path, payload))
+
+    def time(self) -> float:
+        """Return the time of the next event: the clock's, but never before the last event's."""
+        return max(self.clock.now(), self.history.time)
+
+    def put(self, part: Part) -> asyncio.Future[list[Event]]:
+        """Queue a part for the next flush and return the future of its events."""
+        part.done = asyncio.get_running_loop().create_future()
+        self._parts.append(part)
+        self._wake()
+        return part.done
+
+    async def commit(
+        self,
+        *drafts: Draft,
+        opened: Sequence[Waiting] = (),
+        closed: Collection[str] = (),
+        keys: Sequence[KeyChange] = (),
+        mail: Sequence[int] = (),
+        progress: bool = False,
+        work: Callable[[Any], Sequence[Draft]] | None = None,
+    ) -> list[Event]:
+        """Return the events when they are on disk and folded. Raises what refused them (`KeyHeld`, what `work` raised).
+
+        If the process dies inside: all of them are recorded, or none.
+        """
+        return await asyncio.shield(self.put(Part(drafts, opened, closed, keys, mail, progress, work)))
+
+    async def flush(self, *, leave: bool = False, close_all: bool = False) -> None:
+        """Write what is queued. `Fenced` and other journal errors end the driver; nothing of the failed batch is folded."""
+        while self._parts or leave or close_all:
+            parts = self._take()
+            final = not self._parts
+            try:
+                await self._write(parts, leave=leave and final, close_all=close_all and final)
+            except KeyHeld as refused:
+                _refuse(parts, refused)
+            except JournalError as error:
+                _refuse(parts, error)
+                raise
+            except Exception as error:
+                if not any(part.work for part in parts):
+                    raise
+                _refuse(parts, error)
+            if final:
+                return
+
+    def _take(self) -> list[Part]:
+        if self._parts and self._parts[0].alone:
+            return [self._parts.pop(0)]
+        taken: list[Part] = []
+        while self._parts and not self._parts[0].alone:
+            taken.append(self._parts.pop(0))
+        return taken
+
+    async def _write(self, parts: list[Part], *, leave: bool, close_all: bool) -> None:
+        time = self.time()
+        batch = _Batch()
+        state = (self.seq, self.head)
+        notes, self._notes = self._notes, []
+        for draft in notes:
+            self._record(draft, time, batch)
+        slices: list[tuple[Part, int, int]] = []
+        for part in parts:
+            start = len(batch.events)
+            for draft in part.drafts:
+                self._record(draft, time, batch)
+            slices.append((part, start, len(batch.events)))
+        commit = self._commit(parts, batch, leave=leave, close_all=close_all, before=state[0])
+        if parts and parts[0].work is not None:
+            commit.work = self._working(parts[0], batch, slices, time)
+        try:
+            await self.journal.append(commit)
+        except BaseException:
+            self.seq, self.head = state
+            self._notes = notes + self._notes
+            raise
+        self.committed_at = self.clock.monotonic()
+        self.advanced = self.advanced or commit.progress
+        for event in batch.events:
+            self.history.fold(event)
+            self._folded(event)
+        for part, start, end in slices:
+            if part.done is not None and not part.done.done():
+                part.done.set_result(batch.events[start:end])
+
+    def _working(self, part: Part, batch: _Batch, slices: list[tuple[Part, int, int]], time: float) -> Callable[[Any], Any]:
+        """Return the function that runs a transactional effect inside the commit and makes its events there."""
+        work = part.work
+        assert work is not None
+        start = len(batch.events)
+
+        def run(transaction: Any) -> tuple[Sequence[Record], Sequence[tuple[str, bytes]]]:
+            drafts = work(transaction)
+            blobs_before = len(batch.blobs)
+            for draft in drafts:
+                self._record(draft, time, batch)
+            slices[0] = (part, start, len(batch.events))
+            return batch.records[start:], batch.blobs[blobs_before:]
+
+        return run
+
+    def _commit(self, parts: list[Part], batch: _Batch, *, leave: bool, close_all: bool, before: int) -> Commit:
+        standing = self._standing()
+        self.last = standing
+        return Commit(
+            run=self.row.number,
+            run_id=self.row.id,
+            environment=self.row.environment,
+            epoch=self.epoch,
+            before=before,
+            records=tuple(batch.records),
+            status=standing.status,
+            reason=standing.reason,
+            due=standing.due,
+            standing=self.history.standing(),
+            opened=tuple(entry for part in parts for entry in part.opened),
+            closed=tuple(entry for part in parts for entry in part.closed),
+            close_all=close_all,
+            mail=tuple(mail for part in parts for mail in part.mail),
+            keys=tuple(change for part in parts for change in part.keys),
+            blobs=tuple(batch.blobs),
+            progress=any(part.progress for part in parts),
+            leave=leave,
+        )
+
+    def _record(self, draft: Draft, time: float, batch: _Batch) -> None:
+        kind, path, payload = draft
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        raw = text.encode()
+        if len(raw) > BLOB_BYTES:
+            raw = _with_blobs(payload, path, batch)
+        self.seq += 1
+        self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest())
+        batch.records.append(Record(self.seq, time, kind, path, raw, self.head))
+        batch.events.append(Event(self.seq, time, kind, path, payload))
+
+
+def _refuse(parts: list[Part], error: BaseException) -> None:
+    for part in parts:
+        if part.done is not None and not part.done.done():
+            part.done.set_exception(error)
+            part.done.exception()  # seen: the caller may be gone
+
+
+def _with_blobs(payload: dict[str, Any], path: str, batch: _Batch) -> bytes:
+    """Return a payload's JSON with its long values moved to blobs."""
+    short = dict(payload)
+    for name in _BLOB_FIELDS:
+        if name not in short:
+            continue
+        raw = json.dumps(short[name], ensure_ascii=False, separators=(",", ":")).encode()
+        if len(raw) > VALUE_BYTES_MAX:
+            raise TooLarge(
+                f"A value at {path!r} has {len(raw):,} bytes; the journal takes {VALUE_BYTES_MAX:,}. Store it elsewhere and pass its address."
+            )
+        if len(raw) > BLOB_BYTES // 8:
+            digest = hashlib.sha256(raw).hexdigest()[:32]
+            batch.blobs.append((digest, raw))
+            short[name] = {"$blob": digest, "bytes": len(raw)}
+    return json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def loaded(journal: Journal, run: int) -> list[Event]:
+    """Return all events of a run with their blobs in place."""
+    events: list[Event] = []
+    for record in await journal.load(run):
+        event = record.event()
+        if b'"$blob"' in record.payload:
+            for name in _BLOB_FIELDS:
+                value = event.payload.get(name)
+                if isinstance(value, dict) and value.keys() == {"$blob", "bytes"}:
+                    event.payload[name] = json.loads(await journal.blob(run, value["$blob"]))
+        events.append(event)
+    return events

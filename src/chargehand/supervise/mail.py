@@ -1,0 +1,264 @@
+"""Folding mail: what others left for a run becomes events, or is ignored with the reason. One commit per letter.
+
+Nobody but the driver appends events. A decision is checked again here, against the run as it is now: it may have come
+twice, late, or from somebody who may not decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from chargehand.contracts import explain
+from chargehand.core.states import AgentState, EffectState
+from chargehand.durable import Mail, Waiting
+from chargehand.errors import ChargehandError, InvalidInput
+from chargehand.supervise import approvals, saga
+from chargehand.supervise.definitions import EffectDefinition
+from chargehand.supervise.log import Draft, Part
+from chargehand.supervise.steps import Wanted
+
+if TYPE_CHECKING:
+    from chargehand.supervise.run import RunDriver
+
+
+class Unfit(Exception):
+    """The letter does not fit the run as it is now."""
+
+
+async def fold_mail(driver: RunDriver, letter: Mail) -> None:
+    """Turn one row of the mailbox into events. If the process dies inside, the row is still there."""
+    closed: list[str] = []
+    try:
+        drafts = await _drafts(driver, letter, closed)
+    except (Unfit, InvalidInput, ValidationError) as reason:
+        detail = explain(reason) if isinstance(reason, ValidationError) else str(reason)
+        drafts = [("mail.ignored", "", {"kind": letter.kind, "why": detail, "body": _short(letter.body)})]
+    driver.log.put(Part(drafts, closed=closed, mail=[letter.id]))
+    before = driver.history.rolling_back
+    await driver.log.flush()
+    if drafts[0][0] == "run.resumed" and "pivot" not in drafts[0][2]:
+        driver.unpark()
+    if driver.history.cancel is not None and before is None and driver.history.rolling_back is None and driver.history.ended is None:
+        await saga.begin_rollback(
+            driver,
+            {
+                "e": {"code": "run-cancelled", "message": driver.history.cancel.payload.get("reason") or "cancelled"},
+                "by": "cancel",
+            },
+        )
+
+
+async def _drafts(driver: RunDriver, letter: Mail, closed: list[str]) -> list[Draft]:
+    if driver.history.ended is not None:
+        raise Unfit("the run has ended")
+    body = letter.body
+    match letter.kind:
+        case "signal":
+            return [_signal(driver, body)]
+        case "cancel":
+            if driver.history.cancel is not None or driver.history.rolling_back is not None:
+                raise Unfit("the run is being rolled back already")
+            return [("cancel.requested", "", {"reason": body.get("reason"), "by": body.get("by")})]
+        case "resume":
+            if driver.history.parked is None:
+                raise Unfit("the run is not parked as a whole")
+            closed.append(driver.history.parked.payload.get("entry", ""))
+            return [("run.resumed", "", {"by": body.get("by"), "accept": list(body.get("accept", ()))})]
+        case "decision":
+            return await _decided(driver, body, closed)
+
+
+def _signal(driver: RunDriver, body: Mapping[str, Any]) -> Draft:
+    """Give the signal to the call that waits for it longest, or keep it for the one that will."""
+    name = body["name"]
+    for path, ask in driver.wanted():
+        state = driver.history.calls.get(path)
+        if state is not None and state.settled is None and state.facts.get("want") == name:
+            _checked_value(ask, body.get("value"))
+            return ("signal.received", path, {"v": body.get("value"), "by": body.get("by")})
+    return ("signal.kept", "", {"name": name, "v": body.get("value")})
+
+
+def _checked_value(ask: Any, value: Any) -> None:
+    if isinstance(ask, Wanted) and ask.codec is not None:
+        ask.codec.from_json(value)
+
+
+async def _decided(driver: RunDriver, body: Mapping[str, Any], closed: list[str]) -> list[Draft]:
+    entry = await driver.site.journal.entry(body["entry"])
+    if entry is None or entry.run_id != driver.row.id:
+        raise Unfit(f"nothing of the id {body['entry']!r} waits any more")
+    check_decision(entry, body, driver.clock.now(), starter=driver.history.started.get("by"))
+    drafts = _drafts_of_decision(driver, entry, body)
+    if drafts[0][0] != "effect.voted":
+        closed.append(entry.id)
+    return drafts
+
+
+def check_decision(entry: Waiting, body: Mapping[str, Any], now: float, *, starter: str | None = None) -> None:
+    """Raise `Unfit` with the reason when this decision, by this person, does not fit this entry."""
+    by = body.get("by") or {}
+    if body["decision"] not in entry.decisions:
+        raise Unfit(f"{body['decision']!r} is no decision here; it may be: {', '.join(entry.decisions)}")
+    if entry.role is not None and entry.role not in by.get("roles", ()):
+        raise Unfit(f"{by.get('id')!r} does not have the role {entry.role!r}")
+    if entry.due is not None and now > entry.due:
+        raise Unfit("the entry has expired")
+    if body.get("shown") is not None and body["shown"] != entry.digest:
+        raise Unfit("what was shown is not what waits now; look at it again")
+    if entry.shows.get("not_starter") and starter is not None and by.get("id") == starter:
+        raise Unfit(f"{by.get('id')!r} started the run and may not approve it")
+
+
+def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, Any]) -> list[Draft]:
+    state = driver.history.calls.get(entry.path)
+    if entry.kind in ("diverged", "broken", "poison"):
+        if body["decision"] == "cancel":
+            return [("cancel.requested", "", {"reason": body.get("reason"), "by": body.get("by")})]
+        raise Unfit("resume the run instead")
+    if entry.path == "" and driver.history.pivoted is not None:
+        return saga.pivot_decided(driver, body)
+    if isinstance(state, EffectState):
+        return _EFFECT_DECISIONS[(entry.kind if not state.stage.startswith("undo") else "undo", body["decision"])](driver, state, body)
+    if isinstance(state, AgentState):
+        if state.question is not None:
+            return [("agent.answered", entry.path, {"answer": body.get("value"), "by": _by(body)})]
+        return [_escalation(driver, state, body)]
+    ask = driver.ask_at(entry.path)
+    if ask is not None:
+        _checked_value(ask, body.get("value"))
+    return [("question.answered", entry.path, {"v": body.get("value"), "by": _by(body)})]
+
+
+def _escalation(driver: RunDriver, state: AgentState, body: Mapping[str, Any]) -> Draft:
+    payload: dict[str, Any] = {"do": body["decision"], "by": _by(body), "reason": body.get("reason")}
+    if body["decision"] == "release" and not body.get("reason"):
+        raise Unfit("a release past the gates needs a reason")
+    if body["decision"] == "edit":
+        call = driver.definitions.get(state.path)
+        if call is not None:
+            call.definition.contract.result.from_json(body.get("value"))
+        payload["output"] = body.get("value")
+    return ("agent.decided", state.path, payload)
+
+
+def _by(body: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(body.get("by") or {})
+
+
+def _short(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key in ("entry", "decision", "name", "by", "reason")}
+
+
+# -- decisions on effects ----------
+
+
+def _definition(driver: RunDriver, effect: EffectState) -> EffectDefinition[..., Any]:
+    definition = driver.effect_definition(effect)
+    if definition is None:
+        raise Unfit("this process does not know the effect's code, so what was given cannot be checked")
+    return definition
+
+
+def _approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    definition = _definition(driver, effect)
+    approver = _by(body)
+    if definition.approval.not_starter and approver.get("id") == driver.history.started.get("by"):
+        raise Unfit("who started the run may not approve it")
+    voters = {vote["by"]["id"] for vote in effect.votes} | {approver.get("id")}
+    payload = {"by": approver, "reason": body.get("reason"), "approves": (effect.proposal or {}).get("approves")}
+    if len(voters) < definition.approval.votes:
+        return [("effect.voted", effect.path, payload)]
+    return [("effect.approved", effect.path, payload)]
+
+
+def _edit_and_approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    """Approve with other arguments. An edit voids other votes and counts as the editor's own."""
+    definition = _definition(driver, effect)
+    arguments = definition.contract.from_record(body.get("value") or {})
+    record = definition.contract.to_record(arguments)
+    bound = approvals.digest(driver, definition, arguments)
+    edited: Draft = (
+        "effect.edited",
+        effect.path,
+        {"args": record, "generation": effect.generation + 1, "by": _by(body)},
+    )
+    kind = "effect.approved" if definition.approval.votes <= 1 else "effect.voted"
+    return [edited, (kind, effect.path, {"by": _by(body), "approves": bound, "reason": body.get("reason")})]
+
+
+def _reject(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    message = f"{_by(body).get('id')} said no: {body.get('reason') or 'no reason given'}"
+    return [("effect.denied", effect.path, {"by": _by(body), "e": {"code": "denied", "message": message}})]
+
+
+def _done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    """The person says that it is done and what came of it; the result is checked like any other."""
+    codec = _definition(driver, effect).contract.result
+    form = codec.to_json(codec.from_json(body.get("value")))
+    return [("effect.done", effect.path, {"v": form, "by": _by(body)})]
+
+
+def _not_done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    return [("effect.did_not_happen", effect.path, {"by": _by(body), "permanent": True, "e": dict(effect.error or {})})]
+
+
+def _redrive(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    return [("effect.redriven", effect.path, {"by": _by(body)})]
+
+
+def _redrive_edited(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    definition = _definition(driver, effect)
+    record = definition.contract.to_record(definition.contract.from_record(body.get("value") or {}))
+    return [("effect.edited", effect.path, {"args": record, "generation": effect.generation + 1, "by": _by(body)})]
+
+
+def _fail(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    message = f"{effect.tool} could not be done: {(effect.error or {}).get('message', '')}".strip(": ")
+    return [("effect.failed", effect.path, {"by": _by(body), "e": {"code": "dead-lettered", "message": message}})]
+
+
+def _abandon(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    if driver.history.rolling_back is not None:
+        return _undo_stands(driver, effect, body)
+    return [("cancel.requested", "", {"reason": body.get("reason") or f"{effect.path} was abandoned", "by": _by(body)})]
+
+
+def _undo_redrive(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    return [("undo.redriven", effect.path, {"by": _by(body)})]
+
+
+def _undo_done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    return [("undo.done", effect.path, {"by": _by(body)})]
+
+
+def _undo_stands(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    if not body.get("reason"):
+        raise Unfit("that an effect stands needs a reason")
+    return [("undo.stands", effect.path, {"by": _by(body), "reason": body.get("reason")})]
+
+
+_EFFECT_DECISIONS: dict[tuple[str, str], Callable[[Any, EffectState, Mapping[str, Any]], list[Draft]]] = {
+    ("approval", "approve"): _approve,
+    ("approval", "edit"): _edit_and_approve,
+    ("approval", "reject"): _reject,
+    ("approval", "done"): _done,
+    ("letter", "redrive"): _redrive,
+    ("letter", "edit"): _redrive_edited,
+    ("letter", "done"): _done,
+    ("letter", "fail"): _fail,
+    ("letter", "abandon"): _abandon,
+    ("doubt", "done"): _done,
+    ("doubt", "not-done"): _not_done,
+    ("doubt", "redrive"): _redrive,
+    ("doubt", "abandon"): _abandon,
+    ("undo", "redrive"): _undo_redrive,
+    ("undo", "done"): _undo_done,
+    ("undo", "abandon"): _undo_stands,
+}
+
+
+__all__ = ["ChargehandError", "Unfit", "check_decision", "fold_mail"]

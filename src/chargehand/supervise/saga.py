@@ -1,0 +1,302 @@
+"""Sagas: how the effects of a scope are undone when it fails, and what happens when that fails too.
+
+1. A run's rollback begins with one commit that withdraws everything of it that waits. Calls in flight settle first.
+2. Then one list, newest *done* first. An older effect is not touched before the newer one is accounted for.
+3. An effect in doubt is looked up; else undone if its author allows that in doubt; else a person decides. It is never
+   sent again to find out. A final effect in doubt opens an entry and holds nothing.
+4. A done final effect is the pivot: what came after it is undone, what came before stands until a person decides.
+5. An undo is keyed, journaled and retried like an effect; when it cannot be done it is a dead letter that holds the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chargehand.core.history import History
+from chargehand.core.identity import undo_key
+from chargehand.core.lifecycle import OPEN_STAGES
+from chargehand.core.states import EffectState
+from chargehand.durable import KeyChange, KeySet
+from chargehand.errors import NotDone
+from chargehand.failures import classify
+from chargehand.supervise import waiting
+from chargehand.supervise.failing import recorded_failure
+from chargehand.supervise.log import Draft, Part
+
+if TYPE_CHECKING:
+    from chargehand.supervise.definitions import EffectDefinition, Helper
+    from chargehand.supervise.run import RunDriver
+
+
+async def begin_rollback(driver: RunDriver, payload: dict[str, Any]) -> None:
+    """Write down that the run has failed and withdraw what waits."""
+    driver.log.put(Part([("run.rolling_back", "", payload)]))
+    await driver.log.flush(close_all=True)
+
+
+async def roll_back_run(driver: RunDriver) -> None:
+    """Undo the run's effects and end it. May be started from any prefix."""
+    history = driver.history
+    await driver.settle_in_flight()
+    begun = history.rolling_back
+    assert begun is not None
+    stands = await undo_all(driver, history.effects(), "!rollback")
+    if stands and driver.workflow.after_final != "undo" and history.pivoted is None:
+        await _ask_about_pivot(driver, stands, begun.payload)
+    if history.rolling_back is None:
+        return  # a person had the run go on
+    if history.pivoted is not None:
+        decision = await _pivot_decision(driver)
+        if decision == "go on":
+            return
+        if decision == "undo":
+            await undo_all(driver, history.effects(), "!rollback", over_pivot=True)
+    elif stands:
+        await undo_all(driver, history.effects(), "!rollback", over_pivot=True)
+    error = dict(begun.payload["e"])
+    left = [effect.path for effect in history.effects() if effect.stage in ("stands", "done") and not effect.shared and not effect.dry]
+    if begun.payload.get("by") == "cancel":
+        await driver.finish_from_operation("run.cancelled", {"e": error, "standing": left}, "cancelled")
+    else:
+        await driver.finish_from_operation("run.failed", {"e": error, "standing": left}, "failed")
+
+
+async def roll_back_scope(driver: RunDriver, path: str, error: BaseException) -> None:
+    """Undo the effects of a scope that failed inside a run; then its failure goes on to the enclosing code."""
+    scope = path.removesuffix("!rollback")
+    if scope not in driver.history.rolling:
+        await driver.log.commit(("scope.rolling_back", path, {"e": recorded_failure(error)}))
+    await undo_all(driver, driver.history.effects(scope), path)
+    await driver.log.commit(("scope.rolled_back", path, {}), progress=True)
+
+
+async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, *, over_pivot: bool = False) -> list[EffectState]:
+    """Undo effects, newest first. Returns what stands because of a pivot."""
+    pivot = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
+    stands: list[EffectState] = []
+    for effect in found:
+        if effect.stage in OPEN_STAGES:
+            await _settle_doubt(driver, effect)
+        if effect.stage in ("undoing", "undo backoff", "undo letter"):
+            await undo(driver, effect)
+        elif effect.stage == "done":
+            if effect.shared or effect.dry:
+                continue
+            if effect.done_seq <= pivot and pivot:
+                stands.append(effect)
+            elif effect.final:
+                await driver.log.commit(("undo.stands", effect.path, {"why": "final"}))
+            else:
+                await undo(driver, effect)
+    return stands
+
+
+# -- doubt ----------
+
+
+async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
+    """Find out about an effect whose outcome is unknown, without ever sending it again."""
+    definition = driver.effect_definition(effect)
+    if effect.stage == "backoff" and not effect.doubtful:
+        await driver.log.commit(
+            ("effect.did_not_happen", effect.path, {"e": dict(effect.error or {}), "permanent": True}),
+            keys=_keys(effect, "open"),
+        )
+        return
+    if definition is not None and definition.lookup is not None and not driver.silent:
+        if await _looked_up(driver, effect, definition, definition.lookup):
+            return
+    if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
+        await undo(driver, effect)
+        return
+    if effect.stage != "doubt" or not driver.waits_at(effect.path):
+        await _open_doubt(driver, effect)
+    if effect.final:
+        return
+    while effect.stage == "doubt":
+        await driver.event_at(effect.path)
+
+
+async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], helper: Helper) -> bool:
+    """Look an effect up; say whether that settled it."""
+    arguments = definition.contract.from_record(effect.arguments or {}).values
+    try:
+        filled = await driver.site.filled(helper.contract, key=effect.key)
+        value = await driver.site.run(helper.function, {**helper.arguments(None, arguments), **filled}, definition.options.timeout)
+        form = definition.contract.result.to_json(definition.contract.result.check(value))
+    except NotDone:
+        await driver.log.commit(("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}), keys=_keys(effect, "open"))
+        return True
+    except Exception as error:
+        effect.error = recorded_failure(error)
+        return False
+    await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}))
+    return True
+
+
+async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
+    shows = {
+        "tool": effect.tool,
+        "arguments": effect.arguments,
+        "key": effect.key,
+        "happened": "unknown",
+        "why": "the run is being rolled back and this outcome is unknown",
+    }
+    entry = waiting.entry(driver, effect.path, "doubt", f"{effect.tool}: did it happen?", shows, ("done", "not-done", "abandon"))
+    drafts: list[Draft] = [] if effect.stage == "doubt" else [("effect.doubted", effect.path, {"why": shows["why"], "entry": entry.id})]
+    await driver.log.commit(*drafts, opened=[entry])
+    driver.entered(entry)
+
+
+# -- undo ----------
+
+
+async def undo(driver: RunDriver, effect: EffectState) -> None:
+    """Undo one effect, from wherever its undo stands. Ends when it is undone or a person accepted that it stands."""
+    definition = driver.effect_definition(effect)
+    while effect.stage not in ("undone", "stands"):
+        if effect.stage == "undo letter":
+            await driver.event_at(effect.path)
+        elif definition is None or definition.undo is None:
+            await _letter(driver, effect, None, "this process does not know the effect's code; start one that does")
+        elif effect.stage == "undo backoff" and effect.due is not None and effect.due > driver.clock.now():
+            await driver.until(effect.due, effect.path)
+        elif effect.stage == "undoing" and not _undo_is_keyed(definition):
+            await _letter(
+                driver,
+                effect,
+                definition,
+                "the process died while it was being undone, and the undo takes no key: it may have happened",
+            )
+        elif _is_shared_with_others(driver, effect) and await _others_use(driver, effect):
+            await _letter(driver, effect, definition, "another run uses the result of this effect")
+        else:
+            await _try_undo(driver, effect, definition)
+
+
+def _undo_is_keyed(definition: EffectDefinition[..., Any]) -> bool:
+    return definition.undo is not None and any(filled.what == "key" for filled in definition.undo.contract.filled)
+
+
+def _is_shared_with_others(driver: RunDriver, effect: EffectState) -> bool:
+    return effect.business is not None and effect.stage == "done"
+
+
+async def _others_use(driver: RunDriver, effect: EffectState) -> bool:
+    row = await driver.site.journal.key(driver.site.environment, effect.tool, effect.business or "")
+    return row is not None and row.run_id == driver.row.id and row.shared > 0
+
+
+async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any]) -> None:
+    helper = definition.undo
+    assert helper is not None
+    crashed = effect.stage == "undoing"
+    number = effect.undo_tries if crashed else effect.undo_tries + 1
+    key = undo_key(effect.key)
+    driver.site.at("before undo", effect.path)
+    await driver.log.commit(("undo.intended", effect.path, {"try": number, "key": key}))
+    driver.site.at("after undo intent", effect.path)
+    contract = definition.contract
+    try:
+        arguments = contract.from_record(effect.arguments or {}).values
+        result = contract.result.from_json(effect.result) if effect.done_seq else None
+        filled = await driver.site.filled(helper.contract, key=key)
+        await driver.site.run(
+            helper.function,
+            {**helper.arguments(result, arguments), **filled},
+            definition.options.timeout,
+            keep_thread=True,
+        )
+    except Exception as error:
+        await _undo_failed(driver, effect, definition, number, error)
+        return
+    driver.site.at("after undo", effect.path)
+    await driver.log.commit(("undo.done", effect.path, {}), keys=_keys(effect, "open"), progress=True)
+
+
+async def _undo_failed(
+    driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], number: int, error: Exception
+) -> None:
+    """Retry an undo by the same rule as an effect: unless it is keyed, only when it surely did not happen."""
+    outcome = classify(error)
+    form = recorded_failure(error)
+    safe = outcome.happened == "did not happen" or _undo_is_keyed(definition)
+    policy = definition.options.undo_retry
+    if safe and outcome.transient and number < policy.attempts:
+        due = driver.clock.now() + policy.wait(number, driver.dice(effect.path + "!undo", number), outcome.retry_after)
+        await driver.log.commit(("undo.tried", effect.path, {"try": number, "e": form, "due": due}))
+        return
+    effect.error = form
+    why = f"{form.get('type', form['code'])}: {form.get('message', '')}"
+    await _letter(driver, effect, definition, why)
+
+
+async def _letter(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None, why: str) -> None:
+    """Make the undo a dead letter: nothing older is touched until a person resolves it."""
+    drafts: list[Draft] = []
+    if effect.stage == "done" or effect.stage == "doubt":
+        drafts.append(("undo.intended", effect.path, {"try": 0, "key": undo_key(effect.key)}))
+    entry = waiting.undo_letter(driver, effect, definition, why)
+    drafts.append(("undo.lettered", effect.path, {"why": why, "e": dict(effect.error or {}), "entry": entry.id}))
+    driver.hold(effect.path)
+    try:
+        await driver.log.commit(*drafts, opened=[entry])
+    finally:
+        driver.release(effect.path)
+    driver.entered(entry)
+
+
+def _keys(effect: EffectState, state: Any) -> tuple[KeyChange, ...]:
+    return () if effect.business is None else (KeySet(effect.tool, effect.business, state),)
+
+
+# -- the pivot ----------
+
+
+async def _ask_about_pivot(driver: RunDriver, stands: Sequence[EffectState], begun: Mapping[str, Any]) -> None:
+    """Park the run: what stands, and why the run failed after it could no longer be undone."""
+    shows = {
+        "failure": begun["e"],
+        "stands": [{"path": effect.path, "tool": effect.tool, "result": effect.result, "final": effect.final} for effect in stands],
+    }
+    entry = waiting.entry(driver, "", "letter", "The run failed after a final effect", shows, waiting.PIVOT_DECISIONS)
+    await driver.log.commit(("run.pivoted", "", {"entry": entry.id}), opened=[entry])
+    driver.entered(entry)
+
+
+async def _pivot_decision(driver: RunDriver) -> str:
+    history = driver.history
+    while history.pivoted is not None and history.pivot_choice is None:
+        await driver.event_at("")
+    return history.pivot_choice or "go on"
+
+
+def pivot_decided(driver: RunDriver, body: Mapping[str, Any]) -> list[Draft]:
+    """Turn a person's decision on a failed run with a final effect into events."""
+    if body["decision"] == "go on":
+        return [("run.resumed", "", {"by": body.get("by"), "again": again(driver.history)})]
+    return [("run.resumed", "", {"by": body.get("by"), "pivot": body["decision"]})]
+
+
+def again(history: History) -> list[str]:
+    """Return the calls that a run which goes on after its pivot makes anew: the one that failed, and what was undone."""
+    begun = history.rolling_back.payload if history.rolling_back is not None else {}
+    undone = [effect.path for effect in history.effects() if effect.stage == "undone"]
+    owners = [_agent_of(history, path) for path in undone]
+    return sorted({*begun.get("from", ()), *owners, *(path for path in history.calls if path.endswith("!rollback"))})
+
+
+def _agent_of(history: History, path: str) -> str:
+    parts = path.split("/")
+    for length in range(1, len(parts)):
+        owner = "/".join(parts[:length])
+        if type(history.calls.get(owner)).__name__ == "AgentState":
+            return owner
+    return path
+
+
+def poison_report(history: History, crashes: int) -> dict[str, Any]:
+    """Return what a poison entry shows: the calls that were in flight when the workers died."""
+    unsettled = [path for path, state in history.calls.items() if state.settled is None]
+    return {"crashes": crashes, "in_flight": history.in_flight(), "unsettled": unsettled[:50]}

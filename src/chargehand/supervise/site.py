@@ -1,0 +1,204 @@
+"""The site: what all runs of one supervisor share, and how a user's function is called there.
+
+One environment, one clock, one journal, one set of resources. Nothing here is global.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from chargehand.contracts import Contract
+from chargehand.core.ladder import Ladder
+from chargehand.durable import Clock, Journal
+from chargehand.errors import BreakerOpen, ResourceMissing, TimedOut
+from chargehand.limits import BreakerState, RateWindow
+from chargehand.supervise.definitions import Definition, EffectDefinition, WorkflowDefinition
+from chargehand.verdicts import Feedback
+
+logger = logging.getLogger("chargehand")
+
+
+class Resources:
+    """The resources of one environment, made when first asked for.
+
+    Args:
+        factories: by type, what makes the resource: a zero-argument callable that returns it, an awaitable of it, or an
+            async context manager. Only this environment's factories ever get here; nobody can ask for another's.
+    """
+
+    def __init__(self, factories: Mapping[type, Callable[[], Any]], environment: str) -> None:
+        self._factories = dict(factories)
+        self._environment = environment
+        self._made: dict[type, Any] = {}
+        self._locks: dict[type, asyncio.Lock] = {}
+        self._stack = AsyncExitStack()
+
+    def replace(self, kind: type, value: Any) -> None:
+        """Give this very object from now on (tests)."""
+        self._made[kind] = value
+
+    async def get(self, kind: Any, asker: str) -> Any:
+        """Return the resource of a type. Raises `ResourceMissing` that names type, environment and asker."""
+        if kind in self._made:
+            return self._made[kind]
+        if kind not in self._factories:
+            name = getattr(kind, "__name__", repr(kind))
+            raise ResourceMissing(
+                f"{asker} asks for a {name}, and nothing makes one in the environment {self._environment!r}. "
+                f"Declare Resource({name}, {{{self._environment!r}: factory}}) and give it to the Supervisor."
+            )
+        async with self._locks.setdefault(kind, asyncio.Lock()):
+            if kind not in self._made:
+                self._made[kind] = await self._make(self._factories[kind])
+        return self._made[kind]
+
+    async def _make(self, factory: Callable[[], Any]) -> Any:
+        made = factory()
+        if hasattr(made, "__aenter__") and hasattr(made, "__aexit__"):
+            return await self._stack.enter_async_context(made)
+        if inspect.isawaitable(made):
+            return await made
+        return made
+
+    async def close(self) -> None:
+        """Leave every resource that is a context manager."""
+        await self._stack.aclose()
+
+
+class Gauges:
+    """Places, rates and breakers of this process, by definition."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._places: dict[Any, asyncio.Semaphore] = {}
+        self._windows: dict[str, RateWindow] = {}
+        self._breakers: dict[str, BreakerState] = {}
+
+    @asynccontextmanager
+    async def place(self, definition: Definition[..., Any], values: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Wait for a place; waiting uses no attempt. Raises `BreakerOpen`."""
+        limits = definition.limits
+        if not limits:
+            yield
+            return
+        self._check_breaker(definition)
+        if limits.rate is not None:
+            window = self._windows.setdefault(definition.full_name, RateWindow(limits.rate))
+            while (pause := window.take(self._clock.monotonic())) > 0:
+                await self._clock.sleep(pause)
+        if limits.at_once is None:
+            yield
+            return
+        part = limits.at_once.per(values) if limits.at_once.per is not None else None
+        async with self._places.setdefault((definition.full_name, part), asyncio.Semaphore(limits.at_once.n)):
+            yield
+
+    def _check_breaker(self, definition: Definition[..., Any]) -> None:
+        breaker = definition.limits.breaker
+        if breaker is None:
+            return
+        rest = self._breakers.get(definition.full_name, BreakerState()).closed_in(breaker, self._clock.monotonic())
+        if rest > 0:
+            raise BreakerOpen(f"{definition.name} failed {breaker.failures} times in a row; it is tried again in {rest:.0f} s.")
+
+    def ended(self, definition: Definition[..., Any], ok: bool) -> None:
+        """Tell the breaker how a call ended."""
+        breaker = definition.limits.breaker
+        if breaker is not None:
+            state = self._breakers.get(definition.full_name, BreakerState())
+            self._breakers[definition.full_name] = state.after(ok, breaker, self._clock.monotonic())
+
+
+@dataclass(slots=True)
+class Site:
+    """What the runs of one supervisor share."""
+
+    journal: Journal
+    clock: Clock
+    environment: str
+    workflows: Mapping[str, WorkflowDefinition[..., Any]]
+    effects: Mapping[str, EffectDefinition[..., Any]]
+    resources: Resources
+    gauges: Gauges
+    worker: str = ""
+    approve: str = "declared"
+    ladder: Ladder | None = None
+    silent_after: float = 60.0
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=64, thread_name_prefix="chargehand"))
+    replaced: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    crash_point: Callable[[str, str], None] | None = None
+    start: Callable[..., Coroutine[Any, Any, Any]] | None = None
+    entered: Callable[[str, Any], None] | None = None
+
+    def at(self, point: str, path: str) -> None:
+        """Pass a named crash point; tests may raise or kill the process here."""
+        if self.crash_point is not None:
+            self.crash_point(point, path)
+
+    def function_of(self, definition: Definition[..., Any]) -> Callable[..., Any]:
+        """Return the plain function, or what a test put in its place."""
+        return self.replaced.get(definition.full_name, definition.function)
+
+    async def filled(self, contract: Contract, *, key: str | None = None, feedback: Feedback | None = None) -> dict[str, Any]:
+        """Return the arguments that the supervisor fills."""
+        values: dict[str, Any] = {}
+        for parameter in contract.filled:
+            match parameter.what:
+                case "key":
+                    values[parameter.name] = key
+                case "feedback":
+                    values[parameter.name] = feedback
+                case "resource":
+                    values[parameter.name] = await self.resources.get(parameter.annotation, contract.name)
+        return values
+
+    async def run(
+        self,
+        function: Callable[..., Any],
+        values: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        keep_thread: bool = False,
+    ) -> Any:
+        """Call a user's function: async on the loop, sync in a thread. Raises `TimedOut` after `timeout` seconds.
+
+        `keep_thread`: a sync function that overruns is waited for all the same, because its dispatch has not ended.
+        """
+        if inspect.iscoroutinefunction(function):
+            if timeout is None:
+                return await function(**values)
+            return await self.within(function(**values), timeout, function.__name__)
+        context = contextvars.copy_context()
+        future = asyncio.get_running_loop().run_in_executor(self.threads, lambda: context.run(function, **values))
+        if timeout is None or keep_thread:
+            value = await future
+        else:
+            value = await self.within(future, timeout, getattr(function, "__name__", "the function"))
+        if inspect.isawaitable(value):
+            return await value
+        return value
+
+    async def within(self, work: Any, timeout: float, name: str) -> Any:
+        """Await `work`, at most so many seconds of this site's clock. Raises `TimedOut`."""
+        task = asyncio.ensure_future(work)
+        alarm = asyncio.ensure_future(self.clock.sleep(timeout))
+        try:
+            await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            alarm.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+        raise TimedOut(f"{name} did not end within {timeout:g} s.")

@@ -1,0 +1,207 @@
+"""Steps, reads and waits: durable calls without an effect on the world.
+
+A step that was in flight when its driver died is simply run again; so is one that failed transiently, after a durable
+pause. One commit each: the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from chargehand.contracts import Codec, explain
+from chargehand.core.trampoline import Ask
+from chargehand.errors import BreakerOpen, ChargehandError, Failure, Rejected
+from chargehand.failures import classify
+from chargehand.supervise import waiting
+from chargehand.supervise.call import Call
+from chargehand.supervise.failing import recorded_failure
+from chargehand.supervise.gates import verdict_of
+from chargehand.verdicts import GateContext
+
+if TYPE_CHECKING:
+    from chargehand.supervise.definitions import StepDefinition
+    from chargehand.supervise.run import RunDriver
+
+
+def decoder_of(ask: Ask) -> Callable[[Any], Any]:
+    """Return what makes the value of an asked call from its JSON form."""
+    what = ask.what
+    if isinstance(what, Call):
+        codec: Codec = what.definition.contract.result
+        return codec.from_json
+    if isinstance(what, Wanted) and what.codec is not None:
+        return what.codec.from_json
+    return lambda form: form
+
+
+class Wanted:
+    """What a timer, a signal or a question waits for. `codec` decodes what comes."""
+
+    __slots__ = ("codec", "due_in", "name", "role", "shows")
+
+    def __init__(
+        self,
+        name: str,
+        codec: Codec | None = None,
+        due_in: float | None = None,
+        role: str | None = None,
+        shows: Any = None,
+    ) -> None:
+        self.name, self.codec, self.due_in, self.role, self.shows = name, codec, due_in, role, shows
+
+
+async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
+    """Do a step or read until it has a value or has failed for good."""
+    definition: StepDefinition[..., Any] = call.definition
+    while True:
+        state = driver.history.call(path)
+        if state.due is not None and state.due > driver.clock.now():
+            await driver.until(state.due, path)
+        driver.site.at("before step", path)
+        started = driver.clock.monotonic()
+        try:
+            form = await tried(driver, definition, call, path)
+        except Exception as error:
+            if await _failed(driver, definition, call, path, error):
+                return
+            continue
+        driver.site.at("after step", path)
+        payload = {"d": call.arguments.digest, "v": form}
+        elapsed = driver.clock.monotonic() - started
+        if elapsed >= 0.001:
+            payload["s"] = round(elapsed, 3)
+        await driver.log.commit(("call.done", path, payload), progress=True)
+        return
+
+
+async def tried(driver: RunDriver, definition: StepDefinition[..., Any], call: Call[Any], path: str) -> Any:
+    """Call the function once and return the JSON form of its checked result."""
+    contract = definition.contract
+    async with driver.site.gauges.place(definition, call.arguments.values):
+        try:
+            filled = await driver.site.filled(contract) if contract.filled else {}
+            value = await driver.site.run(driver.site.function_of(definition), {**call.arguments.values, **filled}, definition.timeout)
+        except Exception:
+            driver.site.gauges.ended(definition, False)
+            raise
+        driver.site.gauges.ended(definition, True)
+    return await checked_result(driver, definition, call, path, value)
+
+
+async def checked_result(driver: RunDriver, definition: Any, call: Call[Any], path: str, value: Any) -> Any:
+    """Check a result against its annotation and gates and return its JSON form. Raises `Rejected`."""
+    codec: Codec = definition.contract.result
+    try:
+        checked = codec.check(value)
+        form = codec.to_json(checked)
+    except ValidationError as error:
+        raise Rejected(f"{definition.name} gave what its annotation does not allow: {explain(error)}", mode="SYS-schema") from error
+    gates = definition.gates if hasattr(definition, "gates") else definition.options.gates
+    if gates:
+        context = GateContext(driver.row.id, path, 1, call.arguments.values, environment=driver.site.environment)
+        for gate in gates:
+            verdict = await verdict_of(gate, codec.from_json(form), context)
+            if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain != "pass"):
+                raise Rejected(f"{definition.name}: {'; '.join(verdict.reasons) or verdict.outcome}", mode=verdict.mode)
+    return form
+
+
+async def _failed(driver: RunDriver, definition: StepDefinition[..., Any], call: Call[Any], path: str, error: Exception) -> bool:
+    """Record a failed try; say whether it was the last."""
+    state = driver.history.call(path)
+    tries = state.tries + 1
+    outcome = classify(error)
+    permanent = not outcome.transient or isinstance(error, definition.raises) or isinstance(error, (Rejected, ChargehandError))
+    if isinstance(error, BreakerOpen):
+        permanent = False
+    if permanent and not isinstance(error, (Failure, *definition.raises)) and isinstance(error, ChargehandError):
+        raise error
+    form = recorded_failure(error, definition.raises)
+    if permanent or tries >= definition.retry.attempts:
+        await driver.log.commit(("call.failed", path, {"d": call.arguments.digest, "e": form, "mode": outcome.mode}), progress=True)
+        return True
+    pause = definition.retry.wait(tries, driver.dice(path, tries), outcome.retry_after)
+    due = driver.clock.now() + pause
+    driver.dues[path] = due
+    await driver.log.commit(("call.retrying", path, {"d": call.arguments.digest, "try": tries, "due": due, "e": form}))
+    return False
+
+
+# -- waits ----------
+
+
+async def perform_wait(driver: RunDriver, ask: Ask) -> None:
+    """Wait for a timer, a signal or an answer, durably."""
+    match ask.kind:
+        case "timer":
+            await _timer(driver, ask)
+        case "signal":
+            await _signal(driver, ask)
+        case "question":
+            await _question(driver, ask)
+
+
+async def _timer(driver: RunDriver, ask: Ask) -> None:
+    state = driver.history.call(ask.path)
+    if state.due is None:
+        due = driver.clock.now() + (ask.what.due_in or 0.0)
+        driver.hold(ask.path, due)
+        try:
+            await driver.log.commit(("timer.set", ask.path, {"d": ask.digest, "due": due}))
+        finally:
+            driver.release(ask.path)
+    else:
+        due = state.due
+    await driver.until(due, ask.path)
+    await driver.log.commit(("timer.fired", ask.path, {"d": ask.digest}), progress=True)
+
+
+async def _signal(driver: RunDriver, ask: Ask) -> None:
+    """Wait for mail of this name; mail that came before it was wanted counts."""
+    wanted: Wanted = ask.what
+    state = driver.history.call(ask.path)
+    if state.digest is None or "want" not in state.facts:
+        due = None if wanted.due_in is None else driver.clock.now() + wanted.due_in
+        driver.hold(ask.path, due)
+        try:
+            await driver.log.commit(("signal.wanted", ask.path, {"d": ask.digest, "want": wanted.name, "due": due}))
+        finally:
+            driver.release(ask.path)
+    state = driver.history.call(ask.path)
+    kept = driver.history.signals.get(wanted.name)
+    if kept and state.settled is None:  # it came before it was wanted
+        await driver.log.commit(("signal.received", ask.path, {"v": kept[0], "kept": wanted.name}), progress=True)
+        return
+    while state.settled is None:
+        if not await driver.event_at(ask.path, state.due) and state.settled is None:
+            failure = {"code": "timed-out", "message": f"The signal {wanted.name!r} did not come in time."}
+            await driver.log.commit(("signal.expired", ask.path, {"e": failure}), progress=True)
+            return
+
+
+async def _question(driver: RunDriver, ask: Ask) -> None:
+    wanted: Wanted = ask.what
+    state = driver.history.call(ask.path)
+    if "question" not in state.facts:
+        due = None if wanted.due_in is None else driver.clock.now() + wanted.due_in
+        entry = waiting.question_entry(driver, ask.path, wanted, due)
+        driver.hold(ask.path, due)
+        try:
+            payload = {"d": ask.digest, "question": wanted.name, "due": due, "entry": entry.id}
+            await driver.log.commit(("question.asked", ask.path, payload), opened=[entry])
+        finally:
+            driver.release(ask.path)
+        driver.entered(entry)
+    state = driver.history.call(ask.path)
+    while state.settled is None:
+        if not await driver.event_at(ask.path, state.due) and state.settled is None:
+            failure = {"code": "denied", "message": f"Nobody answered {wanted.name!r} in time."}
+            await driver.log.commit(
+                ("question.answered", ask.path, {"e": failure}),
+                closed=[waiting.current_id(driver, ask.path)],
+                progress=True,
+            )
+            return

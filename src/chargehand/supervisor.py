@@ -1,0 +1,471 @@
+"""The supervisor: the one place where journal, carrier, clock and definitions are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from chargehand.carriers.embedded import EmbeddedCarrier, Pace
+from chargehand.clocks import SystemClock
+from chargehand.contracts import Codec
+from chargehand.core.ladder import Rung, checked_ladder
+from chargehand.durable import (
+    FINAL_STATUSES,
+    Clock,
+    Journal,
+    NewMail,
+    NewRun,
+    RunFilter,
+    RunRow,
+    RunStatus,
+    Waiting,
+    WaitingKind,
+)
+from chargehand.errors import (
+    BadConfiguration,
+    DecisionRefused,
+    DefinitionError,
+    InsideLoop,
+    InvalidInput,
+    RunConflict,
+    UnknownEntry,
+    UnknownRun,
+    UnknownWorkflow,
+    WrongEnvironment,
+)
+from chargehand.events import Event, Record, chain_hash
+from chargehand.journals.memory import MemoryJournal
+from chargehand.journals.sqlite import SqliteJournal
+from chargehand.limits import Seconds, seconds
+from chargehand.supervise.approvals import Person
+from chargehand.supervise.call import Call
+from chargehand.supervise.decisions import Decision
+from chargehand.supervise.definitions import WorkflowDefinition, registry_of
+from chargehand.supervise.discover import effects_of
+from chargehand.supervise.failing import failure_of
+from chargehand.supervise.log import loaded
+from chargehand.supervise.mail import Unfit, check_decision
+from chargehand.supervise.site import Gauges, Resources, Site
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_START_BATCH = 1000
+_POLL_SECONDS = 0.25
+
+
+class Resource(Generic[R]):
+    """Anything a call needs and a journal must not hold: a client, a pool, a secret.
+
+    Args:
+        kind: the type by which calls ask for it.
+        factories: per environment, a callable without arguments that makes it (or an awaitable, or an async context
+            manager). A factory alone serves every environment. A supervisor keeps its own environment's factory and never
+            looks at another's.
+    """
+
+    def __init__(self, kind: type[R], factories: Mapping[str, Callable[[], Any]] | Callable[[], Any]) -> None:
+        self.kind = kind
+        self._factories = factories
+
+    def factory_for(self, environment: str) -> Callable[[], Any] | None:
+        """Return the factory of one environment."""
+        if callable(self._factories):
+            return self._factories
+        return self._factories.get(environment)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView(Generic[T]):
+    """A run as seen from outside its driver: from any process, whoever drives it."""
+
+    id: str
+    _supervisor: Supervisor
+    _result: Codec | None = None
+
+    async def row(self) -> RunRow:
+        """Return the run's row. Raises `UnknownRun`."""
+        return await self._supervisor.row(self.id)
+
+    async def status(self) -> RunStatus:
+        """Return how the run stands."""
+        return (await self.row()).status
+
+    async def result(self, timeout: Seconds | None = None) -> T:
+        """Wait for the run's value. Raises what the run failed with, `TimeoutError` after `timeout` seconds.
+
+        Closing the waiting client leaves the run alone.
+        """
+        waiting = self._supervisor.wait_ended(self.id)
+        row = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
+        return await self._supervisor.outcome(row, self._result)  # type: ignore[no-any-return]
+
+    async def events(self) -> list[Event]:
+        """Return the run's events so far."""
+        return await loaded(self._supervisor.journal, (await self.row()).number)
+
+
+class Supervisor:
+    """Starts, drives, reads and decides runs.
+
+    Args:
+        url: a SQLite file, ``sqlite:///path``, or ``memory:`` for tests.
+        workflows: the workflows this process knows; it claims only runs of these.
+        work: drive runs in this event loop. False only starts, reads and decides.
+        environment: the one environment this process serves.
+        resources: what calls may ask for.
+        approve: "declared", "final" or "every": how much asks a person.
+        ladder: the ladder of agents that declare none.
+
+    It never installs signal handlers, owns the loop or configures logging.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        workflows: Sequence[WorkflowDefinition[..., Any]] = (),
+        *,
+        work: bool = True,
+        environment: str = "development",
+        resources: Sequence[Resource[Any]] = (),
+        approve: str = "declared",
+        ladder: Sequence[Rung] | None = None,
+        pace: Pace = Pace(),
+        clock: Clock | None = None,
+        journal: Journal | None = None,
+        on_waiting: Callable[[str, Waiting], None] | None = None,
+    ) -> None:
+        if approve not in ("declared", "final", "every"):
+            raise BadConfiguration(f"approve is 'declared', 'final' or 'every', not {approve!r}.")
+        self.environment = environment
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.journal: Journal = journal if journal is not None else journal_at(url, self.clock)
+        self.workflows = registry_of(workflows)
+        _refuse_main(self.workflows, self.journal)
+        kept = {resource.kind: factory for resource in resources if (factory := resource.factory_for(environment)) is not None}
+        self.site = Site(
+            journal=self.journal,
+            clock=self.clock,
+            environment=environment,
+            workflows=self.workflows,
+            effects=effects_of(list(workflows)),
+            resources=Resources(kept, environment),
+            gauges=Gauges(self.clock),
+            approve=approve,
+            ladder=None if ladder is None else checked_ladder(ladder),
+            silent_after=pace.silent_after,
+            entered=on_waiting,
+        )
+        self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
+        self._ends: dict[str, list[asyncio.Future[None]]] = {}
+
+    async def __aenter__(self) -> Supervisor:
+        await self.journal.open()
+        if self.carrier is not None:
+            await self.carrier.start()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+    async def close(self, grace: Seconds = 30.0) -> None:
+        """Let calls in flight settle, leave every run to others, close the journal."""
+        if self.carrier is not None:
+            await self.carrier.drain(seconds(grace))
+        await self.site.resources.close()
+        self.site.threads.shutdown(wait=False)
+        await self.journal.close()
+
+    # -- starting ----------
+
+    async def start(
+        self,
+        call: Call[T],
+        id: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        deadline: Seconds | None = None,
+        by: str | None = None,
+    ) -> RunView[T]:
+        """Start a run, or return the run of this id. Raises `RunConflict` when it has another workflow or input.
+
+        If the process dies inside: the run exists or it does not; calling again with the same id is safe.
+        """
+        (view,) = await self.start_many([(call, id if id is not None else uuid.uuid4().hex)], tags=tags, deadline=deadline, by=by)
+        return view
+
+    async def start_many(
+        self,
+        calls: Sequence[tuple[Call[T], str]],
+        *,
+        tags: Mapping[str, str] | None = None,
+        deadline: Seconds | None = None,
+        by: str | None = None,
+    ) -> list[RunView[T]]:
+        """Start many runs, a thousand per transaction."""
+        views: list[RunView[T]] = []
+        for start in range(0, len(calls), _START_BATCH):
+            views += await self._start_batch(calls[start : start + _START_BATCH], tags or {}, deadline, by)
+        return views
+
+    async def _start_batch(
+        self, calls: Sequence[tuple[Call[T], str]], tags: Mapping[str, str], deadline: Seconds | None, by: str | None
+    ) -> list[RunView[T]]:
+        drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
+        owner = self.site.worker if self.carrier is not None else None
+        created = await self.journal.create([new for new, _ in drafts], owner)
+        views: list[RunView[T]] = []
+        for (call, id), (new, event), made in zip(calls, drafts, created, strict=True):
+            if made.existed:
+                await self._check_same(made.row, new, event)
+            elif self.carrier is not None:
+                self.carrier.drive(made.row, [event])
+            views.append(RunView(id, self, call.definition.contract.result))
+        return views
+
+    def _new_run(self, call: Call[Any], id: str, tags: Mapping[str, str], deadline: Seconds | None, by: str | None) -> tuple[NewRun, Event]:
+        definition = call.definition
+        if not isinstance(definition, WorkflowDefinition):
+            raise DefinitionError(f"{definition.name} is no workflow. Only a workflow can be started.")
+        if self.workflows.get(definition.full_name) is not definition:
+            known = ", ".join(sorted(self.workflows)) or "none"
+            raise UnknownWorkflow(f"This supervisor was not given the workflow {definition.full_name!r}. It knows: {known}.")
+        _check_id(id)
+        now = self.clock.now()
+        bound = seconds(deadline) if deadline is not None else definition.deadline
+        record = definition.contract.to_record(call.arguments)
+        payload: dict[str, Any] = {
+            "workflow": definition.full_name,
+            "input": record,
+            "seed": secrets.token_hex(16),
+            "environment": self.environment,
+        }
+        if bound is not None:
+            payload["deadline"] = now + bound
+        if by is not None:
+            payload["by"] = by
+        raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+        head = chain_hash(b"", id, 1, now, "run.started", "", hashlib.sha256(raw).digest())
+        first = Record(1, now, "run.started", "", raw, head)
+        return NewRun(id, definition.full_name, self.environment, call.arguments.digest, dict(tags), first), first.event()
+
+    async def _check_same(self, row: RunRow, new: NewRun, event: Event) -> None:
+        if row.workflow != new.workflow:
+            raise RunConflict(f"Run {row.id!r} exists and is of the workflow {row.workflow!r}, not {new.workflow!r}. Use another id.")
+        if row.environment != self.environment:
+            raise WrongEnvironment(
+                f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {self.environment!r}."
+            )
+        if row.input_digest != new.input_digest:
+            recorded = (await self.journal.load(row.number, limit=1))[0].event().payload["input"]
+            wanted = event.payload["input"]
+            differing = {
+                name: (recorded.get(name), wanted.get(name)) for name in {*recorded, *wanted} if recorded.get(name) != wanted.get(name)
+            }
+            raise RunConflict(f"Run {row.id!r} exists with another input: {differing}. Use another id, or the recorded input.")
+
+    # -- reading ----------
+
+    def run(self, id: str) -> RunView[Any]:
+        """Return a view of a run."""
+        return RunView(id, self)
+
+    async def row(self, id: str) -> RunRow:
+        """Return a run's row. Raises `UnknownRun`."""
+        row = await self.journal.run(id)
+        if row is None:
+            raise UnknownRun(f"There is no run {id!r} in this journal. `chargehand runs` lists them.")
+        return row
+
+    async def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        status: RunStatus | Collection[RunStatus] = (),
+        tags: Mapping[str, str] | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[RunRow]:
+        """Return rows of this environment, newest first. `since` and `until` in seconds since the epoch."""
+        statuses = (status,) if isinstance(status, str) else tuple(status)
+        which = RunFilter(workflow, statuses, dict(tags or {}), since, until, self.environment, (), before, limit)
+        return await self.journal.runs(which)
+
+    async def waiting(self, *, run_id: str | None = None, kinds: Collection[WaitingKind] = (), limit: int = 1000) -> list[Waiting]:
+        """Return whatever waits for a person in this environment, oldest first."""
+        return await self.journal.waiting(run_id=run_id, kinds=kinds, environment=self.environment, limit=limit)
+
+    async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """Yield a run's events after a seq, as they come, from whichever process; ends when the run has ended."""
+        seen = after
+        while True:
+            row = await self.row(run_id)
+            for record in await self.journal.load(row.number, after=seen):
+                seen = record.seq
+                yield record.event()
+            if row.status in FINAL_STATUSES and seen >= row.seq:
+                return
+            await asyncio.sleep(_POLL_SECONDS / 5)
+
+    async def wait_ended(self, id: str) -> RunRow:
+        """Return the run's row once the run has ended."""
+        while True:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._ends.setdefault(id, []).append(future)
+            row = await self.row(id)
+            if row.status in FINAL_STATUSES:
+                self._forget(id, future)
+                return row
+            local = self.carrier is not None and row.owner == self.site.worker
+            await asyncio.wait({future}, timeout=None if local and self.clock_is_real else _POLL_SECONDS)
+            self._forget(id, future)
+
+    clock_is_real = True
+
+    def _forget(self, id: str, future: asyncio.Future[None]) -> None:
+        left = [other for other in self._ends.get(id, []) if other is not future]
+        if left:
+            self._ends[id] = left
+        else:
+            self._ends.pop(id, None)
+
+    def _left(self, id: str) -> None:
+        for future in self._ends.get(id, ()):
+            if not future.done():
+                future.set_result(None)
+
+    async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
+        """Return an ended run's value, or raise its failure."""
+        last = next(
+            event
+            for event in reversed(await loaded(self.journal, row.number))
+            if event.type in ("run.completed", "run.failed", "run.cancelled")
+        )
+        if row.status == "completed":
+            definition = self.workflows.get(row.workflow)
+            codec = codec or (definition.contract.result if definition is not None else None)
+            return last.payload["v"] if codec is None else codec.from_json(last.payload["v"])
+        raise failure_of(None, last.payload["e"], "")
+
+    # -- deciding ----------
+
+    async def decide(self, entry: str | Waiting, decision: Decision, *, by: Person | None, shown: str | None = None) -> None:
+        """Decide about what waits. Returns when the decision is on disk. Raises `UnknownEntry` or `DecisionRefused`.
+
+        `shown` is the digest of the entry that the person saw; a differing one is refused. The run's driver checks
+        everything again.
+        """
+        found = await self.journal.entry(entry if isinstance(entry, str) else entry.id)
+        if found is None:
+            id = entry if isinstance(entry, str) else entry.id
+            raise UnknownEntry(
+                f"Nothing of the id {id!r} waits: it was decided, has expired, or never was. `chargehand inbox` lists what waits."
+            )
+        if found.environment != self.environment:
+            raise WrongEnvironment(
+                f"{found.id!r} belongs to the environment {found.environment!r}; this process serves {self.environment!r}."
+            )
+        if by is None or not by.id:
+            raise DecisionRefused("A decision needs a person with an id.")
+        person = {"id": by.id, "roles": sorted(by.roles)} | ({"vouched_by": by.vouched_by} if by.vouched_by else {})
+        body = {
+            "entry": found.id,
+            "decision": decision.name,
+            "value": decision.value,
+            "reason": decision.reason,
+            "by": person,
+            "shown": shown,
+        }
+        try:
+            check_decision(found, body, self.clock.now())
+        except Unfit as reason:
+            raise DecisionRefused(f"{decision.name!r} on {found.id!r} is refused: {reason}.") from None
+        _check_json(body)
+        if found.kind in ("diverged", "broken", "poison") and decision.name == "resume":
+            await self.resume(found.run_id, by=by)
+            return
+        await self._post(found.run_id, "decision", body)
+
+    async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
+        """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
+        form = Codec(Any, f"the signal {name!r}").to_json(value)
+        await self._post(run_id, "signal", {"name": name, "value": form, "by": by.id if by else None})
+
+    async def cancel(self, run_id: str, reason: str = "cancelled", *, by: Person | None = None) -> None:
+        """Cancel a run: its effects are undone. A second cancel changes nothing."""
+        await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
+
+    async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
+        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right."""
+        await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
+
+    async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:
+        row = await self.row(run_id)
+        if row.environment != self.environment:
+            raise WrongEnvironment(
+                f"Run {run_id!r} belongs to the environment {row.environment!r}; this process serves {self.environment!r}."
+            )
+        await self.journal.post([NewMail(run_id, kind, body, self.clock.now())])
+        if self.carrier is not None:
+            self.carrier.mail_for(row.number)
+
+
+def journal_at(url: str, clock: Clock) -> Journal:
+    """Return the journal that a URL names."""
+    if url == "memory:":
+        return MemoryJournal(clock)
+    if url.startswith(("postgresql://", "postgres://")):
+        raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
+    if "://" in url and not url.startswith("sqlite:///"):
+        raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
+    return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock)
+
+
+def _check_id(id: str) -> None:
+    if not id or len(id) > 200 or any(char in id for char in "\0\n/"):
+        raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 characters and no slash or line break.")
+
+
+def _check_json(body: dict[str, Any]) -> None:
+    try:
+        json.dumps(body, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"The decision holds what JSON cannot: {error}") from error
+
+
+def _refuse_main(workflows: Mapping[str, WorkflowDefinition[..., Any]], journal: Journal) -> None:
+    """A definition in __main__ has no stable name, so a journal that others may open does not take it."""
+    if isinstance(journal, MemoryJournal):
+        return
+    for definition in workflows.values():
+        if definition.in_main and not definition.explicit_name:
+            raise DefinitionError(
+                f"The workflow {definition.name} is defined in __main__, which names it differently in every program. Give it name=…."
+            )
+
+
+def run_sync(call: Call[T], url: str = "memory:", *, id: str | None = None, **options: Any) -> T:
+    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise InsideLoop(
+            "run_sync was called where an event loop runs. Use: async with Supervisor(…) as supervisor: run = await supervisor.start(…); await run.result()"
+        )
+
+    async def main() -> T:
+        async with Supervisor(url, [call.definition], **options) as supervisor:
+            run = await supervisor.start(call, id)
+            return await run.result()
+
+    return asyncio.run(main())
