@@ -207,9 +207,7 @@ def contradiction(dice: Random, handoff: Handoff) -> tuple[Any, str] | None:
             ), "title"
         field = dice.choice(("severity", "change", "region"))
         if field == "severity":
-            return output.model_copy(
-                update={"severity": _other(dice, ("SEV1", "SEV2", "SEV3"), output.severity)}
-            ), field
+            return output.model_copy(update={"severity": _other(dice, ("SEV1", "SEV2", "SEV3"), output.severity)}), field
         if field == "region":
             return output.model_copy(update={"region": _other(dice, REGIONS, output.region)}), field
         deploys = tuple(one.id for one in handoff.earlier["collector"].deploys)
@@ -231,9 +229,7 @@ def numerical_drift(dice: Random, handoff: Handoff) -> tuple[Any, str] | None:
         return (output.model_copy(update={field: drifted}), field) if drifted != number else None
     if isinstance(output, Cause):
         if dice.random() < 0.4:  # the unit changes, the number does not
-            return output.model_copy(
-                update={"latency_unit": "s" if output.latency_unit == "ms" else "ms"}
-            ), "latency_unit"
+            return output.model_copy(update={"latency_unit": "s" if output.latency_unit == "ms" else "ms"}), "latency_unit"
         field = dice.choice(("error_rate", "customers"))
         number = getattr(output, field)
         drifted = _drifted(dice, float(number))
@@ -276,9 +272,7 @@ def ungrounded_identifier(dice: Random, handoff: Handoff) -> tuple[Any, str] | N
             first, *others = output.actions
             invented = first.model_copy(update={"ticket": f"OPS-{dice.randrange(8000, 9999)}"})
             return output.model_copy(update={"actions": [invented, *others]}), "actions"
-        return output.model_copy(
-            update={"summary": f"{output.summary} See also INC-{dice.randrange(1000, 9999)}."}
-        ), "summary"
+        return output.model_copy(update={"summary": f"{output.summary} See also INC-{dice.randrange(1000, 9999)}."}), "summary"
     if isinstance(output, Cause):
         invented_change = f"dep-{dice.randrange(10_000, 99_999)}"
         return output.model_copy(
@@ -308,9 +302,7 @@ def ungrounded_number(dice: Random, handoff: Handoff) -> tuple[Any, str] | None:
         )
         return output.model_copy(update={"summary": output.summary + sentence}), "summary"
     if isinstance(output, Cause):
-        sentence = (
-            f" CPU was at {round(dice.uniform(11, 99), 1)} % and {dice.randrange(100, 999)} connections were open."
-        )
+        sentence = f" CPU was at {round(dice.uniform(11, 99), 1)} % and {dice.randrange(100, 999)} connections were open."
         return output.model_copy(update={"explanation": output.explanation + sentence}), "explanation"
     return None
 

@@ -75,13 +75,7 @@ def document_of(dice: Random, invoice: Invoice) -> Document:
         return text.replace(",", "_").replace(".", ",").replace("_", ".") if german else text
 
     def day(value: date) -> str:
-        return (
-            value.strftime("%d.%m.%Y")
-            if german
-            else value.isoformat()
-            if dice.random() < 0.5
-            else value.strftime("%B %-d, %Y")
-        )
+        return value.strftime("%d.%m.%Y") if german else value.isoformat() if dice.random() < 0.5 else value.strftime("%B %-d, %Y")
 
     vat = invoice.gross - invoice.net
     text = (
@@ -97,9 +91,7 @@ def booking_of(dice: Random, invoice: Invoice) -> Booking | None:
     kind = dice.random()
     if kind < 0.3:
         return None
-    amount = (
-        invoice.gross if kind < 0.6 else (invoice.gross * Decimal(dice.choice(("0.9", "0.97", "1.1")))).quantize(CENT)
-    )
+    amount = invoice.gross if kind < 0.6 else (invoice.gross * Decimal(dice.choice(("0.9", "0.97", "1.1")))).quantize(CENT)
     return Booking(
         id=f"GL-{dice.randrange(100_000, 999_999)}",
         reference=invoice.number,
@@ -126,9 +118,7 @@ def right(dice: Random) -> list[Handoff]:
     result = reconcile(matches, invoices, closing)
     memo = write_memo(result, phrasing)
     opened = tuple(ToolResult("open_document", {"file": one.file}, one.text) for one in documents)
-    looked_up = tuple(
-        ToolResult("ledger_entry", {"reference": one.number}, _json(ledger.get(one.number))) for one in invoices
-    )
+    looked_up = tuple(ToolResult("ledger_entry", {"reference": one.number}, _json(ledger.get(one.number))) for one in invoices)
     if dice.random() < 0.1:  # a look-up with other arguments is no repetition
         looked_up += (ToolResult("ledger_entry", {"reference": invoices[0].number, "year": 2025}, None),)
     earlier: dict[str, Any] = {}
@@ -157,10 +147,7 @@ def _slipped(dice: Random, amount: Decimal) -> Decimal:
     swaps = [
         i
         for i in range(len(digits) - 1)
-        if digits[i] != digits[i + 1]
-        and digits[i].isdigit()
-        and digits[i + 1].isdigit()
-        and not (i == 0 and digits[1] == "0")
+        if digits[i] != digits[i + 1] and digits[i].isdigit() and digits[i + 1].isdigit() and not (i == 0 and digits[1] == "0")
     ]
     kind = dice.randrange(3)
     if kind == 0 and swaps:
@@ -188,9 +175,7 @@ def contradiction(dice: Random, handoff: Handoff) -> tuple[Any, str] | None:
         index = dice.randrange(len(output.open_items))
         item = output.open_items[index]
         if dice.random() < 0.5:
-            changed = _with(
-                output.open_items, index, currency=dice.choice([c for c in CURRENCIES if c != item.currency])
-            )
+            changed = _with(output.open_items, index, currency=dice.choice([c for c in CURRENCIES if c != item.currency]))
             return output.model_copy(update={"open_items": changed}), "currency"
         changed = _with(output.open_items, index, vendor=dice.choice([v for v in VENDORS if v != item.vendor]))
         return output.model_copy(update={"open_items": changed}), "vendor"
@@ -198,11 +183,7 @@ def contradiction(dice: Random, handoff: Handoff) -> tuple[Any, str] | None:
         index = dice.randrange(len(output.postings))
         posting = output.postings[index]
         return output.model_copy(
-            update={
-                "postings": _with(
-                    output.postings, index, currency=dice.choice([c for c in CURRENCIES if c != posting.currency])
-                )
-            }
+            update={"postings": _with(output.postings, index, currency=dice.choice([c for c in CURRENCIES if c != posting.currency]))}
         ), "currency"
     return None
 
@@ -217,11 +198,7 @@ def numerical_drift(dice: Random, handoff: Handoff) -> tuple[Any, str] | None:
         index = dice.randrange(len(output.open_items))
         slipped = _slipped(dice, output.open_items[index].amount)
         changed = _with(output.open_items, index, amount=slipped)
-        return (
-            (output.model_copy(update={"open_items": changed}), "amount")
-            if slipped != output.open_items[index].amount
-            else None
-        )
+        return (output.model_copy(update={"open_items": changed}), "amount") if slipped != output.open_items[index].amount else None
     if isinstance(output, Memo) and output.postings:
         index = dice.randrange(len(output.postings))
         slipped = _slipped(dice, output.postings[index].amount)

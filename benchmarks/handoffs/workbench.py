@@ -44,15 +44,9 @@ def _lines(name: str) -> Iterator[dict[str, Any]]:
 
 
 def _of_run(run: dict[str, Any], query: str) -> Handoff:
-    tools = tuple(
-        ToolResult(call["name"], call.get("args") or {}, call.get("output"))
-        for call in run["calls"]
-        if call.get("name")
-    )
+    tools = tuple(ToolResult(call["name"], call.get("args") or {}, call.get("output")) for call in run["calls"] if call.get("name"))
     fault = None if run["correct"] else "harmful run" if run["side_effect"] else "wrong run"
-    return Handoff(
-        "workbench", run["model"], {"query": query, "today": TODAY}, run["answer"], tools, path="agent", fault=fault
-    )
+    return Handoff("workbench", run["model"], {"query": query, "today": TODAY}, run["answer"], tools, path="agent", fault=fault)
 
 
 _IDENTIFIER = re.compile(r"\b0\d{7}\b|\b[a-z]+\.[a-z]+@atlas\.com\b")
@@ -85,9 +79,7 @@ def _seeded(dice: Random, handoff: Handoff) -> Iterator[Handoff]:
             where=one[0],
         )
     if handoff.tools:
-        yield replace(
-            handoff, tools=(*handoff.tools, handoff.tools[-1]), fault="step repetition", where=handoff.tools[-1].tool
-        )
+        yield replace(handoff, tools=(*handoff.tools, handoff.tools[-1]), fault="step repetition", where=handoff.tools[-1].tool)
 
 
 def handoffs(seed: int = 20261123) -> Iterator[Handoff]:

@@ -123,9 +123,7 @@ def names_title(request: Request, table: str, tables: Tables) -> bool:
 
 def quotes_subject(request: Request, tables: Tables) -> bool:
     """Say whether the request quotes the subject of an e-mail."""
-    return bool(request.quotes) and any(
-        (row["subject"] or "").lower() in request.quotes for row in tables.rows("email")
-    )
+    return bool(request.quotes) and any((row["subject"] or "").lower() in request.quotes for row in tables.rows("email"))
 
 
 def moment_of(text: str) -> datetime | None:

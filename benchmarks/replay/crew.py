@@ -97,16 +97,12 @@ def _read(name: str) -> Any:
 
 
 def _effect(name: str, desk: Desk, mode: Mode) -> Any:
-    async def take_back(
-        made: Result, run: int, idempotency_key: str = injected(), desk: Desk = injected()
-    ) -> None:
+    async def take_back(made: Result, run: int, idempotency_key: str = injected(), desk: Desk = injected()) -> None:
         await desk.at(run, "undo")
         desk.office(run).revert(idempotency_key, [Change.from_record(form) for form in made["changes"]])
         await desk.at(run, "undone")
 
-    async def change(
-        arguments: Arguments, run: int, position: int, idempotency_key: str = injected(), desk: Desk = injected()
-    ) -> Result:
+    async def change(arguments: Arguments, run: int, position: int, idempotency_key: str = injected(), desk: Desk = injected()) -> Result:
         await desk.at(run, f"call {position}")
         call = desk.call(run, position)
         if call.error is not None:

@@ -80,9 +80,7 @@ class Desk:
         """Return the guard of a run."""
         guard = self._guards.get(run)
         if guard is None:
-            request = Request(
-                self.recordings.runs[run].task.request, self._directory.today, self._directory.first_names
-            )
+            request = Request(self.recordings.runs[run].task.request, self._directory.today, self._directory.first_names)
             guard = Guard(request, OfficeTables(self.office(run), self._directory))
             self._guards[run] = guard
         return guard

@@ -78,9 +78,7 @@ class Office:
 
         If the process dies in here, either everything is on disk together with the key, or nothing is.
         """
-        return self._once(
-            key, lambda: [made for change in wanted for made in self._apply(change, alone=len(wanted) == 1)]
-        )
+        return self._once(key, lambda: [made for change in wanted for made in self._apply(change, alone=len(wanted) == 1)])
 
     def revert(self, key: str, made: Sequence[Change]) -> list[Change]:
         """Put back what a call changed, last first, once per key. Returns the changes that this made."""
@@ -155,9 +153,7 @@ class Office:
         columns = COLUMNS[change.table]
         where = f"WHERE {_quoted(columns[0])} = ?"
         if change.field is not None:
-            self._connection.execute(
-                f"UPDATE {change.table} SET {_quoted(change.field)} = ? {where}", (change.after, change.key)
-            )
+            self._connection.execute(f"UPDATE {change.table} SET {_quoted(change.field)} = ? {where}", (change.after, change.key))
         elif change.after is None:
             self._connection.execute(f"DELETE FROM {change.table} {where}", (change.key,))
         else:

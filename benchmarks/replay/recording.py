@@ -179,9 +179,7 @@ class Recordings:
     @cached_property
     def wanted(self) -> Mapping[int, Mapping[tuple[str, str], Row | None]]:
         """Return, for each task, the changes that the ground truth makes, with letters folded as the judge does."""
-        return {
-            number: _folded(difference(self.start, fold(self.start, task.truth))) for number, task in self.tasks.items()
-        }
+        return {number: _folded(difference(self.start, fold(self.start, task.truth))) for number, task in self.tasks.items()}
 
 
 def folder() -> Path | None:
@@ -194,9 +192,7 @@ def folder() -> Path | None:
 
 def load(path: Path) -> Recordings:
     """Read the recordings of a folder."""
-    start = {
-        table: {key: _row(table, row) for key, row in rows.items()} for table, rows in _lines(path / "db0.jsonl.xz")
-    }
+    start = {table: {key: _row(table, row) for key, row in rows.items()} for table, rows in _lines(path / "db0.jsonl.xz")}
     tasks = {}
     for line in _lines(path / "tasks.jsonl.xz"):
         truth = tuple(_call(call) for call in line["gt"])

@@ -74,13 +74,9 @@ CHANGES: Mapping[str, str] = {
 }
 """Words of which a request for each kind of change would use at least one."""
 
-_MANY = re.compile(
-    r"\b(all|any|every|each|both|everything|meetings|events|emails|e-mails|messages|tasks|leads|customers|plots|charts)\b"
-)
+_MANY = re.compile(r"\b(all|any|every|each|both|everything|meetings|events|emails|e-mails|messages|tasks|leads|customers|plots|charts)\b")
 _NEXT = re.compile(r"\bnext\b(?! (friday|monday|tuesday|wednesday|thursday|saturday|sunday|week|month))")
-_LAST = re.compile(
-    r"\b(latest|most recent|newest|last)\b(?! (\d+|two|three|four|five|six|seven|eight|nine|ten|few|week|month|day))"
-)
+_LAST = re.compile(r"\b(latest|most recent|newest|last)\b(?! (\d+|two|three|four|five|six|seven|eight|nine|ten|few|week|month|day))")
 _IF = re.compile(r"\b(if|whether|unless|otherwise|in case)\b")
 _FREE = re.compile(r"\b(free|available|first time|earliest|first slot|first free)\b")
 _EARLIEST = re.compile(r"\b(first|earliest)\b[^.?]*\b(free|available|slot|time|can do)\b")
@@ -166,13 +162,7 @@ class Request:
         found = set()
         for hour, minute, half in _TIME.findall(self.lower):
             base, rest = int(hour) % 12, int(minute or 0)
-            found |= (
-                {(base, rest)}
-                if half == "am"
-                else {(base + 12, rest)}
-                if half == "pm"
-                else {(base, rest), (base + 12, rest)}
-            )
+            found |= {(base, rest)} if half == "am" else {(base + 12, rest)} if half == "pm" else {(base, rest), (base + 12, rest)}
         return frozenset(found)
 
     def asks_for(self, tool: str) -> bool:

@@ -179,9 +179,7 @@ def says_what_was_asked(request: Request, call: Asked, history: Sequence[Seen], 
 
 def looked_first(request: Request, call: Asked, history: Sequence[Seen], tables: Tables) -> str | None:
     """A request with a condition needs a look before a change."""
-    if not request.is_conditional or any(
-        not seen.failed and seen.tool not in TABLE_OF and has_returned(seen) for seen in history
-    ):
+    if not request.is_conditional or any(not seen.failed and seen.tool not in TABLE_OF and has_returned(seen) for seen in history):
         return None
     return "The request has a condition, and nothing has been looked up yet."
 
@@ -213,11 +211,7 @@ def next_or_last(request: Request, call: Asked, history: Sequence[Seen], tables:
     if table == "calendar" and request.wants_next:
         if (row["event_start"] or "") < now:
             return f"{row['event_name']!r} was on {row['event_start']}: it is over."
-        sooner = [
-            other
-            for other in alike(request, table, row, tables)
-            if now <= (other["event_start"] or "") < (row["event_start"] or "")
-        ]
+        sooner = [other for other in alike(request, table, row, tables) if now <= (other["event_start"] or "") < (row["event_start"] or "")]
         return f"{sooner[0]['event_name']!r} on {sooner[0]['event_start']} comes before it." if sooner else None
     if table == "email" and request.wants_last:
         if row["inbox/outbox"] != "inbox":
@@ -236,11 +230,7 @@ def only_leads(request: Request, call: Asked, history: Sequence[Seen], tables: T
     if call.tool != "customer_relationship_manager.delete_customer" or not re.search(r"\bleads?\b", request.lower):
         return None
     row = tables.row("crm", call.text("customer_id"))
-    return (
-        None
-        if row is None or row["status"] == "Lead"
-        else f"{row['customer_name']!r} has the status {row['status']!r}."
-    )
+    return None if row is None or row["status"] == "Lead" else f"{row['customer_name']!r} has the status {row['status']!r}."
 
 
 # -- when ------------------------------------------------------------------------------------------------------------
@@ -269,11 +259,7 @@ def time_as_asked(request: Request, call: Asked, history: Sequence[Seen], tables
         return None
     to_come = {day for day in request.days if day >= request.today.isoformat()}
     open_ended = re.search(r"\bfrom (tomorrow|today)\b", request.lower)
-    if (
-        to_come
-        and start.date().isoformat() not in to_come
-        and not (open_ended and start.date().isoformat() > min(to_come))
-    ):
+    if to_come and start.date().isoformat() not in to_come and not (open_ended and start.date().isoformat() > min(to_come)):
         return f"{start.date()} is not a day the request names."
     if request.times and (start.hour, start.minute) not in request.times:
         return f"{start:%H:%M} is not the time the request names."
@@ -325,11 +311,7 @@ def plot_as_asked(request: Request, call: Asked, history: Sequence[Seen], tables
     metrics = {value for value, words in METRICS.items() if words in request.lower}
     if "traffic source" in request.lower and not metrics:
         metrics = {value for value in METRICS if value.startswith("visits_")}
-    return (
-        f"The request asks for {' or '.join(sorted(metrics))}."
-        if metrics and call.text("value_to_plot") not in metrics
-        else None
-    )
+    return f"The request asks for {' or '.join(sorted(metrics))}." if metrics and call.text("value_to_plot") not in metrics else None
 
 
 def period_as_asked(request: Request, call: Asked, history: Sequence[Seen], tables: Tables) -> str | None:

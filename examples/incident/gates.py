@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chargehand.supervise.checks import complete, consistent, grounded, no_repeat
-from chargehand.verdicts import Fact
 from examples.incident.crew import Cause, Evidence, Incident, Report, Timeline
+
+from chargehand import Fact, complete, consistent, grounded, no_repeat
 
 ATTRIBUTES = {"error rate": "error rate", "p99 latency": "latency", "customers": "customers"}
 
@@ -63,7 +63,7 @@ GATES = {
         grounded(),
         no_repeat(polling=("status",)),
     ],
-    "timeliner": [consistent(), complete("evidence.observations.id", "entries.evidence"), grounded(derived=True)],
-    "analyst": [consistent(), grounded(derived=True)],
-    "writer": [consistent(), complete("tools.open_tickets.id", "actions.ticket"), grounded(), no_repeat()],
+    "timeliner": [consistent(inputs=True), complete("evidence.observations.id", "entries.evidence"), grounded(derived=True)],
+    "analyst": [consistent(inputs=True), grounded(derived=True)],
+    "writer": [consistent(inputs=True), complete("tools.open_tickets.id", "actions.ticket"), grounded(), no_repeat()],
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from chargehand.supervise.checks import complete, consistent, grounded, no_repeat
-from chargehand.verdicts import Fact, GateContext
 from examples.invoices.crew import Invoice, Match, Memo, Reconciliation
+
+from chargehand import Fact, GateContext, complete, consistent, grounded, no_repeat
 
 
 def facts_of(output: Any) -> list[Fact]:

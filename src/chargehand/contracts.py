@@ -44,9 +44,12 @@ def injected() -> Any:
     return Injected()
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def canonical(value: Any) -> str:
     """Return the JSON text of a JSON value with sorted keys and no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _canonical(value)
 
 
 def digest_of(value: Any) -> str:
@@ -72,8 +75,7 @@ def _normal(value: Any) -> Any:
         return {
             name: _normal(getattr(value, name))
             for name, field in type(value).model_fields.items()
-            if field.is_required()
-            or getattr(value, name) != field.get_default(call_default_factory=True, validated_data={})
+            if field.is_required() or getattr(value, name) != field.get_default(call_default_factory=True, validated_data={})
         }
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _normal(getattr(value, field.name)) for field in fields(value)}
@@ -117,6 +119,8 @@ class Codec:
 
     def check(self, value: Any) -> Any:
         """Return the value as its type; raise pydantic's `ValidationError` when it does not fit."""
+        if type(value) is self.annotation and self.scalar:
+            return value
         return self.adapter.validate_python(value)
 
     def to_json(self, value: Any) -> Any:
@@ -125,7 +129,7 @@ class Codec:
             return value
         try:
             form = self.adapter.dump_python(value, mode="json", warnings="error")
-            json.dumps(form, allow_nan=False)
+            _canonical(form)
         except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
             raise Unserialisable(
                 f"{self.where} cannot be written to the journal: {_short(value)}: {error}. Give plain data, a dataclass or a Pydantic model."
@@ -135,7 +139,7 @@ class Codec:
     def from_json(self, form: Any) -> Any:
         """Return the value of a JSON form, always a fresh object. Raises pydantic's `ValidationError`."""
         if self.scalar:
-            return self.adapter.validate_python(form)
+            return form if type(form) is self.annotation else self.adapter.validate_python(form)
         return self.adapter.validate_json(json.dumps(form, ensure_ascii=False))
 
     def identity(self, value: Any) -> Any:
@@ -235,18 +239,13 @@ class Contract:
         self.signature = inspect.Signature(public, return_annotation=hints.get("return", MISSING))
         result = hints.get("return", type(None))
         self.result = Codec(_without_clarify(result), f"the result of {name}")
+        self._positional = tuple(p.name for p in public if p.kind is not p.KEYWORD_ONLY)
         self._by_name = {parameter.name: parameter for parameter in parameters}
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """Check arguments and digest them. Raises `InvalidInput` that names the argument and the value."""
-        try:
-            bound = self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise InvalidInput(f"{self.name}: {error}. It takes {self.signature}.") from error
-        values: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            values[name] = self._checked(self._by_name[name], value)
-        return self._digested(values)
+        given = self._given(args, kwargs)
+        return self._digested({name: self._checked(self._by_name[name], value) for name, value in given.items()})
 
     def from_record(self, forms: Mapping[str, Any]) -> Arguments:
         """Make arguments again from their JSON forms by name, checked. Raises `InvalidInput`."""
@@ -263,6 +262,14 @@ class Contract:
         if missing:
             raise InvalidInput(f"{self.name} lacks the argument {missing[0]!r}. It takes {self.signature}.")
         return self._digested(values)
+
+    def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        if not kwargs and len(args) == len(self._positional):
+            return dict(zip(self._positional, args, strict=True))  # the common case, ten times as fast as a full bind
+        try:
+            return dict(self.signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise InvalidInput(f"{self.name}: {error}. It takes {self.signature}.") from error
 
     def _checked(self, parameter: Parameter, value: Any) -> Any:
         try:
@@ -288,6 +295,10 @@ class Contract:
     def to_record(self, arguments: Arguments, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the JSON forms of arguments by name, defaults included."""
         return {p.name: p.codec.to_json(arguments.values[p.name]) for p in self.parameters if p.name not in without}
+
+    def digest_without(self, arguments: Arguments, without: tuple[str, ...]) -> str:
+        """Return the identity digest as if these arguments did not exist."""
+        return self._digested({name: value for name, value in arguments.values.items() if name not in without}).digest
 
     def partial_digest(self, arguments: Arguments, without: tuple[str, ...]) -> str:
         """Return the digest of the arguments that count, all defaults included."""

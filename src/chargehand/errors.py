@@ -272,9 +272,13 @@ class OutOfRole(Failure):
 
 
 class BudgetExhausted(Failure):
-    """A budget is used up."""
+    """A budget is used up. `stop` says that the agent's ladder is not climbed any further."""
 
     code = "budget-exhausted"
+
+    def __init__(self, message: str | None = None, *, stop: bool = False) -> None:
+        super().__init__(message)
+        self.stop = stop
 
 
 class DeadlinePassed(Failure):

@@ -163,6 +163,7 @@ class Supervisor:
             entered=on_waiting,
         )
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
+        self.site.start = self.start
         self._ends: dict[str, list[asyncio.Future[None]]] = {}
 
     async def __aenter__(self) -> Supervisor:
@@ -344,11 +345,7 @@ class Supervisor:
 
     async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
         """Return an ended run's value, or raise its failure."""
-        last = next(
-            event
-            for event in reversed(await loaded(self.journal, row.number))
-            if event.type in ("run.completed", "run.failed", "run.cancelled")
-        )
+        (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
         if row.status == "completed":
             definition = self.workflows.get(row.workflow)
             codec = codec or (definition.contract.result if definition is not None else None)

@@ -30,6 +30,9 @@ class JumpClock:
     async def wait(self, until: float) -> None:
         self.seconds = max(self.seconds, until - START)
 
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
 
 def next_record(run_id: str, seq: int, head: bytes, value: Any = None, type: str = "call.done") -> Record:
     """Return a record that follows `head`."""

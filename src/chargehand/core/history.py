@@ -12,6 +12,7 @@ from typing import Any
 from chargehand.core.lifecycle import OPEN_STAGES, STANDING_STAGES, moved
 from chargehand.core.states import AgentState, CallState, EffectState, Settled
 from chargehand.events import Event
+from chargehand.limits import Spent
 
 
 class History:
@@ -32,7 +33,10 @@ class History:
         self.rolling: dict[str, Event] = {}
         self.released: dict[str, Mapping[str, Any]] = {}
         self.openings: dict[str, int] = {}
-        self.spent: list[Event] = []
+        self.reservations = 0
+        self.reserved: dict[str, Spent] = {}
+        self.spent: dict[str, Spent] = {}
+        self.raised: dict[str, int] = {}
         self.signals: dict[str, list[Any]] = {}
         self._effects: dict[str, EffectState] = {}
         self._standing: int | None = 0
@@ -40,6 +44,8 @@ class History:
     def fold(self, event: Event) -> CallState | None:
         """Take one event. Returns the call it concerns, None when it concerns the run."""
         self.seq, self.time = event.seq, event.time
+        if "spent" in event.payload:
+            self._settle_spending(event.payload["spent"])
         handler = _HANDLERS.get(event.type)
         return handler(self, event) if handler is not None else None
 
@@ -48,6 +54,18 @@ class History:
         for event in events:
             self.fold(event)
         return self
+
+    def _settle_spending(self, amounts: Mapping[str, Any]) -> None:
+        for name, amount in amounts.items():
+            self.reserved.pop(name, None)
+            path = name.rpartition("!")[0]
+            self.spent[path] = self.spent.get(path, Spent()) + Spent.from_record(amount)
+
+    def spent_in(self, prefix: str) -> Spent:
+        """Return what was spent at and below a path; what is reserved and not settled counts."""
+        inside = [spent for path, spent in self.spent.items() if not prefix or path == prefix or path.startswith(prefix + "/")]
+        open_ones = [spent for name, spent in self.reserved.items() if not prefix or name.startswith((prefix + "/", prefix + "!"))]
+        return sum([*inside, *open_ones], Spent())
 
     def call(self, path: str) -> CallState:
         """Return the call at a path, noting it when it is new."""
@@ -221,7 +239,8 @@ def _scope_rolled(history: History, event: Event) -> CallState:
 
 
 def _spent(history: History, event: Event) -> None:
-    history.spent.append(event)
+    history.reservations += 1
+    history.reserved[event.payload["name"]] = Spent.from_record(event.payload["reserve"])
 
 
 # agents

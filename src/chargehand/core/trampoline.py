@@ -118,6 +118,11 @@ class Trampoline:
         self._ready.append((branch, ("send", None)))
         return branch
 
+    @property
+    def ready(self) -> bool:
+        """Say whether a branch could run on now."""
+        return bool(self._ready)
+
     def run(self) -> list[Ask]:
         """Run every ready branch to its next wait; return the calls that were asked, in order."""
         while self._ready:

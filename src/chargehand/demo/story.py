@@ -17,6 +17,7 @@ from rich.console import Console
 
 from chargehand.demo import suppliers
 from chargehand.demo.books import Half, Outcome, count, order_lines
+from chargehand.demo.effort import Effort
 from chargehand.demo.processes import DemoFailed, PaymentService, Process
 from chargehand.demo.purchase import Need
 from chargehand.demo.supervised import Crew
@@ -45,8 +46,8 @@ def run_demo(*, keep: Path | None = None, console: Console) -> int:
         teller.heading("1. The same agents, unsupervised")
         before = unsupervised_half(unsupervised, teller)
         teller.heading("2. The same agents, supervised")
-        after = supervised_half(supervised, teller)
-        teller.closing(before, after)
+        after, effort = supervised_half(supervised, teller)
+        teller.closing(before, after, effort)
         _check(before.outcome, after.outcome)
     except DemoFailed as error:
         teller.say(str(error), "bad")
@@ -93,18 +94,18 @@ def unsupervised_half(folder: Path, teller: Teller) -> Half:
     return Half(count(folder), seconds)
 
 
-def supervised_half(folder: Path, teller: Teller) -> Half:
+def supervised_half(folder: Path, teller: Teller) -> tuple[Half, Effort]:
     """Run the crew for both needs: its worker killed in mid-payment for the first one."""
     began = time.perf_counter()
     suppliers.create(folder / "suppliers.db", SEED, NEEDS)
     with PaymentService(folder, SEED) as payments:
-        asyncio.run(_supervised(folder, payments, teller))
+        effort = asyncio.run(_supervised(folder, payments, teller))
     seconds = time.perf_counter() - began
     teller.orders(order_lines(folder))
-    return Half(count(folder), seconds)
+    return Half(count(folder), seconds), effort
 
 
-async def _supervised(folder: Path, payments: PaymentService, teller: Teller) -> None:
+async def _supervised(folder: Path, payments: PaymentService, teller: Teller) -> Effort:
     def worker() -> Process:
         return Process("worker", "--folder", str(folder), "--port", str(payments.port), folder=folder, log="worker.log")
 
@@ -125,6 +126,7 @@ async def _supervised(folder: Path, payments: PaymentService, teller: Teller) ->
             teller.say(f"{BOLTS.reference}: another worker starts (process {process.id})")
             await buying
             await crew.buy(SEALS)
+        return crew.effort
 
 
 def _check(before: Outcome, after: Outcome) -> None:

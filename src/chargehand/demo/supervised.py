@@ -13,6 +13,7 @@ from typing import Self
 
 from chargehand import Approve, Person, Supervisor
 from chargehand.demo.crew import pay, purchase
+from chargehand.demo.effort import Effort
 from chargehand.demo.processes import DemoFailed
 from chargehand.demo.purchase import Need
 from chargehand.demo.telling import Teller
@@ -29,6 +30,7 @@ class Crew:
         self._folder = folder
         self._teller = teller
         self._stack = AsyncExitStack()
+        self.effort = Effort()
         self.paying = asyncio.Event()
         """Set once the first payment's intent is told, so that the story is in order."""
 
@@ -46,6 +48,7 @@ class Crew:
         try:
             async with asyncio.timeout(ENDS_WITHIN_SECONDS):
                 async for event in self._supervisor.watch(run.id):
+                    self.effort.note(event)
                     self._teller.event(need.reference, event)
                     if event.type == "effect.proposed":
                         await self._approve(need)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from chargehand.demo.books import Half, OrderLine, Outcome
+from chargehand.demo.effort import Effort, Happening
 from chargehand.demo.purchase import Need
 
 Row = tuple[str, Callable[[Outcome], int | Decimal], bool]
@@ -27,19 +28,6 @@ ROWS: tuple[Row, ...] = (
     ("money out, EUR", lambda outcome: outcome.money_out, False),
 )
 """What the closing table counts, how, and whether anything above zero is bad."""
-
-
-class Happening(Protocol):
-    """What the teller reads of an event."""
-
-    @property
-    def type(self) -> str: ...
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def payload(self) -> dict[str, Any]: ...
 
 
 class Teller:
@@ -104,7 +92,7 @@ class Teller:
             text, style = told(event)
             self.say(f"{reference}: {text}", style)
 
-    def closing(self, before: Half, after: Half) -> None:
+    def closing(self, before: Half, after: Half, effort: Effort) -> None:
         """Print the closing table, and what supervision cost."""
         table = Table(box=box.SIMPLE_HEAD if self._console.is_terminal else box.ASCII2, title="From the services' own books")
         table.add_column("")
@@ -115,13 +103,20 @@ class Teller:
         self._console.print()
         self._console.print(table)
         self.say(f"Rightly bought, both needs cost EUR {after.outcome.money_needed:,}; one of them could not be finished.")
-        self.say("What supervision cost:")
+        self._cost(before, after, effort)
+
+    def _cost(self, before: Half, after: Half, effort: Effort) -> None:
+        self.say("What it took (the time is mostly that of starting processes and of waiting for the flaky service):")
         for name, half in (("unsupervised", before), ("supervised", after)):
             outcome = half.outcome
             self.say(
-                f"  {name + ':':<14}{outcome.model_calls} calls of an agent, {outcome.payment_requests} requests to the"
-                f" payment service ({outcome.failed_requests} of them badly treated), {half.seconds:.1f} s"
+                f"  {name + ':':<14}{outcome.model_calls} agent calls, {outcome.payment_requests} payment requests"
+                f" ({outcome.failed_requests} dropped, refused or kept waiting), {half.seconds:.1f} s"
             )
+        self.say(
+            f"Supervision itself: {effort.sent_back} outputs sent back, {effort.approvals} approval,"
+            f" {effort.gate_seconds * 1000:.1f} ms of gates, {effort.events} events in the journal."
+        )
 
 
 def _cell(value: int | Decimal, bad: bool) -> str:

@@ -110,6 +110,10 @@ class Writer:
         if self._handed.closing:
             raise JournalError(f"The journal is closed: {self._path}.")
         answer: asyncio.Future[T] = self._loop.create_future()
+        if run is not None and run == self._latest and not (self._tick or self._outstanding or alone):
+            job = Job(do, answer, run, savepoint, alone)
+            if self._on_loop([job]):
+                return answer
         if not self._tick:
             self._loop.call_soon(self._end_tick)
         self._tick.append(Job(do, answer, run, savepoint, alone))

@@ -17,6 +17,7 @@ from chargehand.core.identity import content_segment, join
 from chargehand.core.states import AgentState
 from chargehand.core.trampoline import current_branch
 from chargehand.errors import OutOfRole, OutsideRun, TimedOut
+from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call, current_body, current_host
 from chargehand.supervise.definitions import AgentDefinition, EffectDefinition
 from chargehand.supervise.failing import failure_of
@@ -37,6 +38,7 @@ class Body:
         self.out_of_role: OutOfRole | None = None
         self.dead = False
         self._loop = asyncio.get_running_loop()
+        self.meter = Meter(driver, path)
         self._counts: dict[tuple[str, str], int] = {}
         self._paused = 0
         self._changed = asyncio.Event()
@@ -91,6 +93,8 @@ class Body:
         definition = call.definition
         name, digest = call.name, call.arguments.digest
         if isinstance(definition, EffectDefinition):
+            if definition.options.advisory:
+                digest = definition.contract.digest_without(call.arguments, definition.options.advisory)
             if definition.options.once_per == "agent":
                 return join(self.path, content_segment(name, "once", 1))
             if definition.options.repeat == "once":
@@ -115,6 +119,7 @@ class Body:
         function: Callable[..., Any] = site.function_of(self.definition)
         context = contextvars.copy_context()
         context.run(current_body.set, self)
+        context.run(current_meter.set, self.meter)
         context.run(current_host.set, None)
         context.run(current_branch.set, None)
         work = self._loop.create_task(site.run(function, _copied(call, values) | filled), context=context)

@@ -58,6 +58,7 @@ def consistent(
     tolerance: float | Mapping[str, float] = 0.0,
     rounding: bool = True,
     ignore: Collection[str] = (),
+    inputs: bool = False,
     name: str = "consistent",
     detects: str = "FM-2.5",
 ) -> Gate:
@@ -71,6 +72,7 @@ def consistent(
         tolerance: The relative deviation allowed for numbers, for all attributes or by attribute.
         rounding: Accept a number that is the other rounded to the digits it shows, up to a deviation of 5 %.
         ignore: Attributes that may change during a run, such as a status.
+        inputs: What the agent was given asserts facts too: the function given as ``facts=`` is asked about each input.
         name: The gate's name.
         detects: The failure mode of its rejections.
     """
@@ -80,7 +82,7 @@ def consistent(
     def check(output: Any, context: GateContext) -> Verdict | None:
         if context.facts_of is None:
             return Verdict.abstain("There is nothing to compare: the agent declares no facts. Give it facts=….")
-        known = {topic_of(one.fact): one for one in context.facts}
+        known = {topic_of(one.fact): one for one in (*_input_facts(context, inputs), *context.facts)}
         findings: list[tuple[str, Fact, ReleasedFact]] = []
         unclear: list[str] = []
         for fact in context.facts_of(output):
@@ -98,6 +100,13 @@ def consistent(
         return Verdict.abstain(*unclear) if unclear else None
 
     return Gate(name=name, check=check, detects=detects)
+
+
+def _input_facts(context: GateContext, wanted: bool) -> Iterator[ReleasedFact]:
+    facts_of = context.facts_of
+    for name, value in context.inputs.items() if wanted and facts_of is not None else ():
+        if not isinstance(value, Feedback):
+            yield from (ReleasedFact(fact, f"input {name}") for fact in facts_of(value))
 
 
 def _tolerances(tolerance: float | Mapping[str, float]) -> Callable[[str], Decimal]:
@@ -456,9 +465,8 @@ def _sorted(value: Any) -> Any:
 def _again(output: Any, context: GateContext, shortest: int) -> str | None:
     """Return what the output equals: the rejected output, or one that the same agent released."""
     said = _canonical(output)
-    for value in context.inputs.values():
-        if isinstance(value, Feedback) and value.output is not None and _canonical(value.output) == said:
-            return f"the output that was rejected in attempt {value.attempt - 1}"
+    if any(_canonical(rejected) == said for rejected in _rejected_in(context)):
+        return "an output that was rejected before"
     if len(said) < shortest:
         return None
     agent = _agent_of(context.path)
@@ -466,6 +474,13 @@ def _again(output: Any, context: GateContext, shortest: int) -> str | None:
         if path != context.path and _agent_of(path) == agent and _canonical(released) == said:
             return f"what {path!r} released before"
     return None
+
+
+def _rejected_in(context: GateContext) -> list[Any]:
+    """Return the outputs of earlier attempts that the context, or the feedback among the inputs, knows."""
+    known = list(getattr(context, "rejected", ()))
+    feedback = [value.output for value in context.inputs.values() if isinstance(value, Feedback)]
+    return known + [output for output in feedback if output is not None]
 
 
 def _agent_of(path: str) -> str:

@@ -256,6 +256,7 @@ def agent(
     budget: Budget | None = None,
     clarify: Callable[..., Any] | None = None,
     allow_same_family: bool = False,
+    all_reasons: bool = False,
     name: str | None = None,
     at_once: AtOnce | None = None,
     rate: Rate | None = None,
@@ -274,13 +275,14 @@ def agent(
         retry_errors: how transient exceptions and timeouts are repeated, without using a rung.
         timeout: seconds per attempt; waiting for people does not count.
         clarify: answers the agent's questions instead of a person.
+        all_reasons: ask every quick gate, also after one has rejected.
     """
 
     def make(function: Callable[..., Any]) -> Any:
         made: AgentDefinition[..., Any] = AgentDefinition(
             function, role=role, name=name, done=done, uses=uses, gates=_gates(gates), admits=_gates(admits), facts=facts, family=family,
             ladder=None if ladder is None else checked_ladder(ladder), retry_errors=retry_errors, timeout=_timeout(timeout), budget=budget,
-            clarify=clarify, allow_same_family=allow_same_family, limits=Limits(at_once, rate, breaker),
+            clarify=clarify, allow_same_family=allow_same_family, all_reasons=all_reasons, limits=Limits(at_once, rate, breaker),
         )  # fmt: skip
         _check_families(made)
         return made

@@ -254,6 +254,7 @@ class AgentDefinition(Definition[P, T]):
         budget: Budget | None = None,
         clarify: Callable[..., Any] | None = None,
         allow_same_family: bool = False,
+        all_reasons: bool = False,
         limits: Limits = Limits(),
     ) -> None:
         super().__init__(function, name=name, limits=limits)
@@ -265,7 +266,7 @@ class AgentDefinition(Definition[P, T]):
         self.gates, self.admits = tuple(gates), tuple(admits)
         self.ladder = ladder
         self.retry_errors, self.timeout, self.budget, self.clarify = retry_errors, timeout, budget, clarify
-        self.allow_same_family = allow_same_family
+        self.allow_same_family, self.all_reasons = allow_same_family, all_reasons
         for tool in uses:
             if not isinstance(tool, Definition) or tool.kind not in ("read", "effect", "agent"):
                 raise DefinitionError(f"The agent {self.name} uses {tool!r}. Only @read, @effect and @agent definitions can be used.")

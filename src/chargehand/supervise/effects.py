@@ -21,10 +21,11 @@ from chargehand.contracts import Arguments
 from chargehand.core.effect_life import after_try, next_move
 from chargehand.core.identity import base_key, key_of
 from chargehand.core.states import EffectState
-from chargehand.durable import KeyChange, KeySet, KeyTake
+from chargehand.durable import KeyChange, KeySet, KeyShare, KeyTake
 from chargehand.errors import ChargehandError, Fenced, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
 from chargehand.supervise import approvals, waiting
+from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.log import Draft
@@ -56,6 +57,7 @@ class _Work:
     def __init__(self, driver: RunDriver, definition: EffectDefinition[..., Any], call: Call[Any], path: str) -> None:
         self.driver, self.definition, self.call, self.path = driver, definition, call, path
         self.needs_approval: tuple[int, bool] | None = None
+        self.meter = Meter(driver, path)
 
     @property
     def effect(self) -> EffectState:
@@ -174,7 +176,7 @@ class _Work:
             await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
             return None
         elif held.digest == digest:
-            await self._share(held.result, held.run_id)
+            await self._share(business, held.result, held.run_id)
             return None
         else:
             conflict = KeyConflict(
@@ -190,22 +192,19 @@ class _Work:
             return None
         return generation, (KeyTake(definition.full_name, business, self.path, generation, digest),)
 
-    async def _share(self, result: bytes | None, holder: str) -> None:
-        """Take over the recorded result of an equal effect of another run, without owning it."""
-        value = json.loads(result) if result else None
-        await self.commit(
-            (
-                "effect.done",
-                {
-                    "d": self.call.arguments.digest,
-                    "tool": self.definition.full_name,
-                    "v": value,
-                    "shared": True,
-                    "holder": holder,
-                },
-            ),
-            progress=True,
-        )
+    async def _share(self, business: str, result: bytes | None, holder: str) -> None:
+        """Take over the recorded result of an equal effect of another run, without owning it; its holder counts us."""
+        payload = {
+            "d": self.call.arguments.digest,
+            "tool": self.definition.full_name,
+            "v": json.loads(result) if result else None,
+            "shared": True,
+            "holder": holder,
+        }
+        try:
+            await self.commit(("effect.done", payload), keys=(KeyShare(self.definition.full_name, business),), progress=True)
+        except KeyHeld:  # it was undone in the meantime: ask again
+            return
 
     async def _again(self) -> None:
         """Write down that the effect is sent again under the same key, then send."""
@@ -224,6 +223,8 @@ class _Work:
         await self._claim_holds()
         contract = definition.contract
         started = driver.clock.monotonic()
+        self.meter = Meter(driver, self.path)
+        current_meter.set(self.meter)
         try:
             async with driver.site.gauges.place(definition, arguments.values):
                 filled = await driver.site.filled(contract, key=effect.key)
@@ -256,7 +257,7 @@ class _Work:
             self.effect.error = recorded_failure(error)
             await self._unknown(f"it happened, but its result cannot be used: {error}")
             return
-        payload: dict[str, Any] = {"v": form}
+        payload: dict[str, Any] = {"v": form, **self.meter.record()}
         if elapsed >= 0.001:
             payload["s"] = round(elapsed, 3)
         await self.commit(("effect.done", payload), keys=self._key_set("done", form), progress=True)

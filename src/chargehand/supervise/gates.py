@@ -269,7 +269,7 @@ def _signed(verdict: Verdict, gate: Gate, took: float) -> Verdict:
 
 def _as_json(evidence: Any) -> Any:
     try:
-        return to_jsonable_python(evidence, fallback=_shortened, inf_nan_mode="strings")
+        return to_jsonable_python(evidence, fallback=_shortened, inf_nan_mode="null")
     except Exception:
         return _shortened(evidence)
 

@@ -19,6 +19,7 @@ class Host:
 
     history: History
     log: RunLog
+    unclaimed: set[str]
 
     def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
         """Do a call of workflow code."""
@@ -66,7 +67,9 @@ class Host:
 
     def _lost_effects(self, scope: str) -> list[str]:
         return [
-            path for path in self.history.unclaimed(scope) if isinstance(self.history.calls[path], EffectState) or self._has_effects(path)
+            path
+            for path in self._unclaimed_in(Scope(scope))
+            if isinstance(self.history.calls[path], EffectState) or self._has_effects(path)
         ]
 
     def _described(self, path: str) -> str:
@@ -79,8 +82,8 @@ class Host:
     def read_clock(self, path: str) -> float:
         """Return the time that workflow code reads at a path: noted with the next commit, given back on replay."""
         state = self.history.calls.get(path)
+        self.unclaimed.discard(path)
         if state is not None and state.settled is not None:
-            state.asked = True
             return float(state.settled.form)
         time = self.log.time()
         self.log.note("now.read", path, {"v": time})
@@ -93,6 +96,10 @@ class Host:
             shown = {name: repr(value)[:80] for name, value in call.arguments.values.items()}
             return f"{ask.kind} {ask.path!r} with arguments {shown}"
         return f"{ask.kind} {ask.path!r}"
+
+    def _unclaimed_in(self, scope: Scope) -> list[str]:
+        """Return the recorded calls of a scope that the code has not asked for again."""
+        return [path for path in self.unclaimed if scope.covers(path) and path not in self.history.accepted]
 
     def _has_effects(self, path: str) -> bool:
         return isinstance(self.history.calls[path], AgentState) and bool(self.history.effects(path))

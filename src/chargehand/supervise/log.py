@@ -21,6 +21,7 @@ from chargehand.durable import (
     Commit,
     Journal,
     KeyChange,
+    KeyShare,
     KeyTake,
     ParkReason,
     RunRow,
@@ -33,6 +34,7 @@ from chargehand.events import Event, Record, chain_hash
 Draft = tuple[str, str, dict[str, Any]]
 """An event to be: type, path, payload."""
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 VALUE_BYTES_MAX = 64 * 1024 * 1024
 _BLOB_FIELDS = ("v", "args", "output", "input", "evidence")
 
@@ -53,7 +55,7 @@ class Part:
     @property
     def alone(self) -> bool:
         """Say whether the part may be refused by itself and so needs a transaction step of its own."""
-        return self.work is not None or any(isinstance(change, KeyTake) for change in self.keys)
+        return self.work is not None or any(isinstance(change, (KeyTake, KeyShare)) for change in self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ class RunLog:
 
     def _record(self, draft: Draft, time: float, batch: _Batch) -> None:
         kind, path, payload = draft
-        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        text = _to_json(payload)
         raw = text.encode()
         if len(raw) > BLOB_BYTES:
             raw = _with_blobs(payload, path, batch)
@@ -265,7 +267,7 @@ def _with_blobs(payload: dict[str, Any], path: str, batch: _Batch) -> bytes:
     for name in _BLOB_FIELDS:
         if name not in short:
             continue
-        raw = json.dumps(short[name], ensure_ascii=False, separators=(",", ":")).encode()
+        raw = _to_json(short[name]).encode()
         if len(raw) > VALUE_BYTES_MAX:
             raise TooLarge(
                 f"A value at {path!r} has {len(raw):,} bytes; the journal takes {VALUE_BYTES_MAX:,}. Store it elsewhere and pass its address."
@@ -274,13 +276,13 @@ def _with_blobs(payload: dict[str, Any], path: str, batch: _Batch) -> bytes:
             digest = hashlib.sha256(raw).hexdigest()[:32]
             batch.blobs.append((digest, raw))
             short[name] = {"$blob": digest, "bytes": len(raw)}
-    return json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode()
+    return _to_json(short).encode()
 
 
-async def loaded(journal: Journal, run: int) -> list[Event]:
-    """Return all events of a run with their blobs in place."""
+async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
+    """Return the events of a run with ``seq > after``, their blobs in place."""
     events: list[Event] = []
-    for record in await journal.load(run):
+    for record in await journal.load(run, after=after):
         event = record.event()
         if b'"$blob"' in record.payload:
             for name in _BLOB_FIELDS:

@@ -36,7 +36,8 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     except (Unfit, InvalidInput, ValidationError) as reason:
         detail = explain(reason) if isinstance(reason, ValidationError) else str(reason)
         drafts = [("mail.ignored", "", {"kind": letter.kind, "why": detail, "body": _short(letter.body)})]
-    driver.log.put(Part(drafts, closed=closed, mail=[letter.id]))
+    resumed = drafts[0][0] == "run.resumed"  # a person vouches for it: the count of crashes begins anew
+    driver.log.put(Part(drafts, closed=closed, mail=[letter.id], progress=resumed))
     before = driver.history.rolling_back
     await driver.log.flush()
     if drafts[0][0] == "run.resumed" and "pivot" not in drafts[0][2]:

@@ -140,13 +140,13 @@ _ADDRESS = re.compile(r"https?://[^\s<>()\"'\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _ISO_DATE = re.compile(r"(?<![\w/-])(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?(?![\w/-])")
 _DAY_MONTH = re.compile(rf"(?<![\w.,/-]){_ORDINAL}\s+(?:of\s+)?{_MONTH_NAME}(?:,?\s+(\d{{4}})\b)?", re.IGNORECASE)
 _MONTH_DAY = re.compile(rf"\b{_MONTH_NAME}\s+{_ORDINAL}(?!\d|:\d)(?:,?\s+(\d{{4}})\b)?", re.IGNORECASE)
-_SHORT_DATE = re.compile(r"(?<![\w./-])(\d{1,2})/(\d{1,2})(?![\w/-]|\.\d)")
+_SHORT_DATE = re.compile(r"(?<![\w./-])(?!24/7\b)(\d{1,2})/(\d{1,2})(?![\w/-]|\.\d)")
 _FIGURE_DATE = re.compile(r"(?<![\w./-])(\d{1,2})([./])(\d{1,2})\2(\d{4})(?![\w/-])")
 _CLOCK = re.compile(r"(?<![\w:.])(\d{1,2})(?::(\d{2})(?::\d{2})?\s?([ap]\.?m\b\.?)?|\s?([ap]\.?m\b\.?))(?![\w:])", re.IGNORECASE)
 _HALF_DAY = re.compile(r"\d\s?[ap]\.?m\b", re.IGNORECASE)
 _LONG_TIME = re.compile(r"(?<![\w.,])(\d+)\s?h(?:ours?|rs?)?,?\s+(?:and\s+)?(\d{1,2})\s?m(?:in(?:ute)?s?)?\b", re.IGNORECASE)
 _TOKEN = re.compile(r"(?<![\w@])(?<!\d[.,'’])[#$€£]?[A-Za-z0-9]+(?:[-_/.:][A-Za-z0-9]+)*")
-_FIGURE = r"\d{1,3}(?:([,.'’\u202f\u00a0])\d{3})(?:\1\d{3})*(?:[.,]\d+)?|\d+(?:[.,]\d+)?"
+_FIGURE = r"\d{1,3}(?P<mark>[,.'’\u202f\u00a0])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d+)?|\d+(?:[.,]\d+)?"
 _NUMBER = re.compile(
     rf"(?P<about>(?:\b(?:about|around|approximately|roughly|nearly|almost|over|circa|some)\s|[~≈])\s?)?"
     rf"(?P<sign>[$€£¥₹]|\b[A-Z]{{3}}\s)?\s?(?<![\w.,])[-−+]?(?P<figure>{_FIGURE})"

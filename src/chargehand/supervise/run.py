@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
-import threading
 import traceback
 from collections.abc import Coroutine, Generator
 from typing import Any
@@ -28,26 +27,24 @@ from pydantic import ValidationError
 
 from chargehand.contracts import explain
 from chargehand.core.history import History
-from chargehand.core.identity import Scope, fraction
-from chargehand.core.ladder import Ladder
-from chargehand.core.states import CallState, EffectState
+from chargehand.core.identity import Scope
+from chargehand.core.states import CallState
 from chargehand.core.trampoline import Ask, Branch, Stopping, Trampoline
-from chargehand.durable import ParkReason, RunRow, RunStatus, Waiting
+from chargehand.durable import ParkReason, RunRow, RunStatus
 from chargehand.errors import ChargehandError, DeadlinePassed
 from chargehand.events import Event
 from chargehand.supervise import agents, effects, saga, steps, waiting
 from chargehand.supervise.call import Call, current_body, current_host
-from chargehand.supervise.definitions import AgentDefinition, EffectDefinition, WorkflowDefinition
+from chargehand.supervise.definitions import AgentDefinition, WorkflowDefinition
 from chargehand.supervise.failing import failure_of, is_failure, paths_of, recorded_failure
-from chargehand.supervise.holding import Holding
 from chargehand.supervise.host import Host
 from chargehand.supervise.log import Part, RunLog, Standing
 from chargehand.supervise.mail import fold_mail
+from chargehand.supervise.operations import Operations
 from chargehand.supervise.site import Site, logger
-from chargehand.verdicts import ReleasedFact
 
 
-class RunDriver(Holding, Host):
+class RunDriver(Operations, Host):
     """Drives one claimed run in this process.
 
     Args:
@@ -58,28 +55,21 @@ class RunDriver(Holding, Host):
     """
 
     def __init__(self, site: Site, row: RunRow, events: list[Event], *, silent: bool = False) -> None:
-        super().__init__(site.clock)
-        self.site, self.row, self.silent = site, row, silent
+        super().__init__(site, site.clock)
+        self.row, self.silent = row, silent
         self.history = History().fold_all(events)
+        self.unclaimed = set(self.history.unclaimed(""))
         self.seed = str(self.history.started.get("seed", ""))
         self.workflow: WorkflowDefinition[..., Any] = site.workflows[row.workflow]
         self.trampoline = Trampoline()
         self.log = RunLog(site.journal, site.clock, row, self.history, standing=self._standing, folded=self._folded, wake=self._wake)
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.loop_thread = threading.get_ident()
-        self.finished = asyncio.Event()
         self.idle = False
         self._mail_came = True
-        self._asked: dict[str, Ask] = {}
         self._deliverable: list[tuple[int, str]] = []
         self._held: list[Ask] = []
-        self._live = False
         self._stop = False
-        self._crashed: BaseException | None = None
         self._diverged: dict[str, Any] | None = None
-        self.definitions: dict[str, Call[Any]] = {}
         self._final: tuple[str, dict[str, Any], RunStatus] | None = None
-        self._facts: dict[str, list[ReleasedFact]] = {}
         deadline = self.history.started.get("deadline")
         if deadline is not None:
             self.dues["!deadline"] = deadline
@@ -126,7 +116,8 @@ class RunDriver(Holding, Host):
             self._start_workflow()
         while self.history.ended is None and self.history.rolling_back is None:
             if self._crashed is not None:
-                raise self._crashed
+                await self._operation_crashed(self._crashed)
+                continue
             if self._stop:
                 if await self._settled_to_leave():
                     return
@@ -146,13 +137,20 @@ class RunDriver(Holding, Host):
                 error = DeadlinePassed("The run did not end before its deadline.")
                 await saga.begin_rollback(self, {"e": error.record(), "by": "deadline"})
                 continue
-            if self._begin_held():
+            if await self._begin_held():
                 continue
             root = self.trampoline.root
             if root is not None and root.ended and self.history.parked is None:
                 await self._root_ended(root)
                 continue
             await self._rest()
+
+    async def _operation_crashed(self, error: BaseException) -> None:
+        """Park the run when an operation met a mistake in a definition or in the set-up; anything else is a defect of ours."""
+        if not isinstance(error, ChargehandError) or error.blame != "yours" or self.history.parked is not None:
+            raise error
+        self._crashed = None
+        await self._park("broken", {"error": f"{error.code}: {error}", "traceback": ""})
 
     async def _settled_to_leave(self) -> bool:
         """Begin nothing new; say whether every call in flight has come to its outcome."""
@@ -177,22 +175,13 @@ class RunDriver(Holding, Host):
         value = await self.workflow.function(**values)
         lost = self._lost_effects("")
         if lost:
-            await _Ask(
-                Ask(
-                    "",
-                    "diverged",
-                    {
-                        "path": lost[0],
-                        "recorded": self._described(lost[0]),
-                        "code": "the workflow ended without asking for it",
-                    },
-                )
-            )
+            shows = {"path": lost[0], "recorded": self._described(lost[0]), "code": "the workflow ended without asking for it"}
+            await _Ask(Ask("", "diverged", shows))
         return value
 
     def _run_code(self) -> None:
         """Rule 1 and 2. Workflow code sees no current task, so that asyncio's own timeouts refuse to meddle with ours."""
-        if self.history.parked is not None:
+        if self.history.parked is not None or not self.trampoline.ready:
             return
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -214,6 +203,7 @@ class RunDriver(Holding, Host):
         state = self.history.calls.get(ask.path)
         if isinstance(ask.what, Call):
             self.definitions[ask.path] = ask.what
+        self.unclaimed.discard(ask.path)
         if state is not None and not _is_fresh(state):
             state.asked = True
             if ask.digest and state.digest and state.digest != ask.digest and ask.path not in self.history.accepted:
@@ -238,6 +228,9 @@ class RunDriver(Holding, Host):
             if ask is None or state is None or state.settled is None:
                 continue
             ok, value = self._outcome(ask, state)
+            if ask.kind in ("step", "read"):
+                state.settled.form = None  # delivered once; a long run does not keep what nobody reads again
+                del self.definitions[path]
             self.trampoline.deliver(ask, ok, value)
             return True
         return False
@@ -259,11 +252,14 @@ class RunDriver(Holding, Host):
             }
             return False, Stopping()
 
-    def _begin_held(self) -> bool:
+    async def _begin_held(self) -> bool:
         """Rule 4."""
         if not self._held or self._diverged is not None or self.history.parked is not None:
             return False
         held, self._held = self._held, []
+        if len(held) == 1 and not self.tasks and held[0].kind in ("step", "read"):
+            await self._step_here(held[0])
+            return True
         for ask in held:
             diverged = self._diverges(ask)
             if diverged is not None:
@@ -271,14 +267,22 @@ class RunDriver(Holding, Host):
                 self._held.append(ask)
                 continue
             self._begin(ask)
-        self._live = True
         return True
+
+    async def _step_here(self, ask: Ask) -> None:
+        """One step is all there is to do: try it here, which saves a task and two turns of the loop."""
+        self._recorded(ask).asked = True
+        outcome = await steps.first_try(self, ask.what, ask.path)
+        if isinstance(outcome, Part):
+            self.log.put(outcome)
+        else:
+            self.spawn(ask.path, steps.perform(self, ask.what, ask.path, outcome))
 
     def _diverges(self, ask: Ask) -> dict[str, Any] | None:
         """Say why a new effect, or an agent that may make one, must not be begun: recorded calls were not asked again."""
         if ask.path in self.history.calls or ask.path in self.history.accepted or not _may_effect(ask) or ask.scope is None:
             return None
-        lost = self.history.unclaimed(ask.scope.path)
+        lost = self._unclaimed_in(ask.scope)
         if not lost:
             return None
         return {"path": ask.path, "recorded": self._described(lost[0]), "code": self.asked_text(ask)}
@@ -308,22 +312,6 @@ class RunDriver(Holding, Host):
                 return agents.perform(self, call, path)
             case _:
                 return steps.perform(self, call, path)
-
-    def spawn(self, path: str, operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start an operation; at most one per path."""
-        task = asyncio.get_running_loop().create_task(operation, name=f"{self.row.id}/{path}")
-        self.tasks[path] = task
-        task.add_done_callback(lambda done: self._operation_ended(path, done))
-        return task
-
-    def _operation_ended(self, path: str, task: asyncio.Task[None]) -> None:
-        if self.tasks.get(path) is task:
-            del self.tasks[path]
-        self._holding.pop(path, None)
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None and self._crashed is None:
-            self._crashed = failure
-        self._wake()
 
     # -- resting, holding, waking ----------
 
@@ -364,7 +352,16 @@ class RunDriver(Holding, Host):
     def _standing(self) -> Standing:
         due = min(self.dues.values(), default=None)
         status, reason = self._status()
+        if self._stop and self._has_work():
+            due = 0.0  # this driver leaves in the middle of work: the next one goes on at once
         return Standing(status, reason, None if status in ("completed", "failed", "cancelled") else due)
+
+    def _has_work(self) -> bool:
+        """Say whether a driver could go on with something else than waiting for time or people."""
+        if self.history.parked is not None or self.log.parking is not None:
+            return False
+        waits = bool(self.tasks) and all(path in self._holding for path in self.tasks)
+        return not waits or bool(self._deliverable or self._held or self.trampoline.ready)
 
     def _status(self) -> tuple[RunStatus, ParkReason | None]:
         if self.log.ending is not None:
@@ -398,14 +395,12 @@ class RunDriver(Holding, Host):
                 return
             await self._finish("run.completed", {"v": value}, "completed")
             return
-        error = root.value
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise error
-        if is_failure(error) or self.workflow.on_bug == "undo":
-            await saga.begin_rollback(self, {"e": recorded_failure(error), "by": "failure", "from": paths_of(error)})
+        raised: BaseException = root.value
+        if is_failure(raised) or self.workflow.on_bug == "undo":
+            await saga.begin_rollback(self, {"e": recorded_failure(raised), "by": "failure", "from": paths_of(raised)})
             return
-        shown = "".join(traceback.format_exception(error))
-        await self._park("broken", {"error": f"{type(error).__name__}: {error}", "traceback": shown[-8000:]})
+        shown = "".join(traceback.format_exception(raised))
+        await self._park("broken", {"error": f"{type(raised).__name__}: {raised}", "traceback": shown[-8000:]})
 
     async def _finish(self, type: str, payload: dict[str, Any], status: RunStatus) -> None:
         self.log.ending = status
@@ -422,6 +417,7 @@ class RunDriver(Holding, Host):
         self.log.parking = reason
         self.log.put(Part([("run.parked", "", {"reason": reason, "shows": shows, "entry": entry.id})], opened=[entry]))
         await self.log.flush()
+        self.log.parking = None  # from here on the history says so
         logger.warning("run %s parked as %s: %s", self.row.id, reason, shows.get("error") or shows)
 
     def unpark(self) -> None:
@@ -464,86 +460,12 @@ class RunDriver(Holding, Host):
         if tasks:
             await asyncio.wait(tasks, timeout=5.0)
         self.trampoline.unload()
-        self.finished.set()
 
     async def _fold_mail(self) -> None:
         self._mail_came = False
         letters = await self.site.journal.mail([self.row.number])
         for letter in letters:
             await fold_mail(self, letter)
-
-    # -- for operations and mail ----------
-
-    def dice(self, path: str, n: int) -> float:
-        """Return a number in [0, 1) that depends on the run, the path and `n` only."""
-        return fraction(self.seed, path, n)
-
-    def entry_id(self, path: str) -> str:
-        """Return the id of the next thing that waits at a path."""
-        return f"{self.row.id}/{self.history.opening(path)}"
-
-    def effect_definition(self, effect: EffectState) -> EffectDefinition[..., Any] | None:
-        """Return the definition of a recorded effect, from the code as it is in this process; None when it is unknown."""
-        call = self.definitions.get(effect.path)
-        definition = call.definition if call is not None else self.site.effects.get(effect.tool)
-        return definition if isinstance(definition, EffectDefinition) else None
-
-    def ask_at(self, path: str) -> Any:
-        """Return what workflow code waits for at a path."""
-        ask = self._asked.get(path)
-        return None if ask is None else ask.what
-
-    def wanted(self) -> list[tuple[str, Any]]:
-        """Return what workflow code waits for, in the order it was asked."""
-        return [(path, ask.what) for path, ask in self._asked.items()]
-
-    def waits_at(self, path: str) -> bool:
-        """Say whether an entry was opened at a path since the rollback began."""
-        return path in self._watchers
-
-    def default_ladder(self) -> Ladder | None:
-        """Return the ladder of agents that declare none."""
-        return self.workflow.ladder if self.workflow.ladder is not None else self.site.ladder
-
-    def released_facts(self) -> list[ReleasedFact]:
-        """Return the facts asserted by the outputs released so far."""
-        for path, release in self.history.released.items():
-            if path not in self._facts:
-                self._facts[path] = agents.facts_released(self, path, release.get("v"))
-        return [fact for facts in self._facts.values() for fact in facts]
-
-    async def end_operation(self, path: str) -> None:
-        """End the operation at a path: at once when it only waits, else when what it sent has an outcome."""
-        while (task := self.tasks.get(path)) is not None and not task.done():
-            if path in self._holding:
-                task.cancel()
-            await self._changed(task)
-
-    async def settle_in_flight(self) -> None:
-        """Let every call in flight come to its outcome; end what only waits. Bodies are ended, their effects are not."""
-        own = asyncio.current_task()
-        while True:
-            for body in list(self.bodies.values()):
-                body.kill()
-            others = {path: task for path, task in self.tasks.items() if task is not own}
-            if not others:
-                return
-            for path, task in others.items():
-                if path in self._holding:
-                    task.cancel()
-            await asyncio.wait(others.values(), return_when=asyncio.FIRST_COMPLETED, timeout=0.05)
-
-    async def _changed(self, task: asyncio.Task[None]) -> None:
-        await asyncio.wait({task}, timeout=0.05)
-
-    def _deadline_passed(self) -> bool:
-        deadline = self.dues.get("!deadline")
-        return deadline is not None and self.clock.now() >= deadline
-
-    def entered(self, entry: Waiting) -> None:
-        """Tell the host application that something waits."""
-        if self.site.entered is not None:
-            self.site.entered("entered", entry)
 
 
 class _Ask:

@@ -25,7 +25,7 @@ from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.log import Draft, Part
 
 if TYPE_CHECKING:
-    from chargehand.supervise.definitions import EffectDefinition, Helper
+    from chargehand.supervise.definitions import EffectDefinition
     from chargehand.supervise.run import RunDriver
 
 
@@ -104,9 +104,9 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
             keys=_keys(effect, "open"),
         )
         return
-    if definition is not None and definition.lookup is not None and not driver.silent:
-        if await _looked_up(driver, effect, definition, definition.lookup):
-            return
+    may_look = definition is not None and definition.lookup is not None and not driver.silent
+    if may_look and await _looked_up(driver, effect, definition):
+        return
     if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
         await undo(driver, effect)
         return
@@ -118,8 +118,11 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
         await driver.event_at(effect.path)
 
 
-async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], helper: Helper) -> bool:
+async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> bool:
     """Look an effect up; say whether that settled it."""
+    if definition is None or definition.lookup is None:
+        return False
+    helper = definition.lookup
     arguments = definition.contract.from_record(effect.arguments or {}).values
     try:
         filled = await driver.site.filled(helper.contract, key=effect.key)

@@ -18,10 +18,11 @@ from typing import Any
 from chargehand.contracts import Contract
 from chargehand.core.ladder import Ladder
 from chargehand.durable import Clock, Journal
-from chargehand.errors import BreakerOpen, ResourceMissing, TimedOut
+from chargehand.errors import BreakerOpen, CallFailed, ResourceMissing, TimedOut
 from chargehand.limits import BreakerState, RateWindow
 from chargehand.supervise.definitions import Definition, EffectDefinition, WorkflowDefinition
-from chargehand.verdicts import Feedback
+from chargehand.supervise.gates import Gate, verdict_of
+from chargehand.verdicts import Feedback, GateContext, Verdict
 
 logger = logging.getLogger("chargehand")
 
@@ -160,6 +161,13 @@ class Site:
                     values[parameter.name] = await self.resources.get(parameter.annotation, contract.name)
         return values
 
+    async def verdict(self, gate: Gate, output: Any, context: GateContext) -> Verdict:
+        """Ask a gate, with the resources it declares."""
+        if not gate.resources:
+            return await verdict_of(gate, output, context)
+        found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
+        return await verdict_of(gate, output, context, found)
+
     async def run(
         self,
         function: Callable[..., Any],
@@ -174,7 +182,7 @@ class Site:
         """
         if inspect.iscoroutinefunction(function):
             if timeout is None:
-                return await function(**values)
+                return await _not_cancelled_by_itself(function(**values))
             return await self.within(function(**values), timeout, function.__name__)
         context = contextvars.copy_context()
         future = asyncio.get_running_loop().run_in_executor(self.threads, lambda: context.run(function, **values))
@@ -202,3 +210,14 @@ class Site:
         task.cancel()
         await asyncio.wait({task}, timeout=1.0)
         raise TimedOut(f"{name} did not end within {timeout:g} s.")
+
+
+async def _not_cancelled_by_itself(work: Coroutine[Any, Any, Any]) -> Any:
+    """Await a user's coroutine. A CancelledError that nobody sent to this task is its own doing: a failure, not an end."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() == 0:
+            raise CallFailed("CancelledError", "the function cancelled itself") from None
+        raise

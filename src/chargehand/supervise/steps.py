@@ -13,17 +13,19 @@ from pydantic import ValidationError
 
 from chargehand.contracts import Codec, explain
 from chargehand.core.trampoline import Ask
-from chargehand.errors import BreakerOpen, ChargehandError, Failure, Rejected
+from chargehand.errors import BreakerOpen, ChargehandError, Failure, Rejected, TimedOut
 from chargehand.failures import classify
 from chargehand.supervise import waiting
+from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
-from chargehand.supervise.gates import verdict_of
+from chargehand.supervise.log import Draft, Part
 from chargehand.verdicts import GateContext
 
 if TYPE_CHECKING:
     from chargehand.supervise.definitions import StepDefinition
     from chargehand.supervise.run import RunDriver
+    from chargehand.supervise.site import Site
 
 
 def decoder_of(ask: Ask) -> Callable[[Any], Any]:
@@ -53,42 +55,72 @@ class Wanted:
         self.name, self.codec, self.due_in, self.role, self.shows = name, codec, due_in, role, shows
 
 
-async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
-    """Do a step or read until it has a value or has failed for good."""
+async def first_try(driver: RunDriver, call: Call[Any], path: str) -> Part | Exception:
+    """Try a step once. Returns what to commit, or what it raised."""
+    state = driver.history.call(path)
+    if state.due is not None and state.due > driver.clock.now():
+        await driver.until(state.due, path)
+    try:
+        return Part([await _once(driver, call, path)], progress=True)
+    except Exception as error:
+        return error
+
+
+async def perform(driver: RunDriver, call: Call[Any], path: str, failed: Exception | None = None) -> None:
+    """Do a step or read until it has a value or has failed for good. `failed` is what its first try raised."""
     definition: StepDefinition[..., Any] = call.definition
+    if failed is not None and await _failed(driver, definition, call, path, failed):
+        return
     while True:
         state = driver.history.call(path)
         if state.due is not None and state.due > driver.clock.now():
             await driver.until(state.due, path)
-        driver.site.at("before step", path)
-        started = driver.clock.monotonic()
         try:
-            form = await tried(driver, definition, call, path)
+            draft = await _once(driver, call, path)
         except Exception as error:
             if await _failed(driver, definition, call, path, error):
                 return
             continue
-        driver.site.at("after step", path)
-        payload = {"d": call.arguments.digest, "v": form}
-        elapsed = driver.clock.monotonic() - started
-        if elapsed >= 0.001:
-            payload["s"] = round(elapsed, 3)
-        await driver.log.commit(("call.done", path, payload), progress=True)
+        await driver.log.commit(draft, progress=True)
         return
 
 
-async def tried(driver: RunDriver, definition: StepDefinition[..., Any], call: Call[Any], path: str) -> Any:
+async def _once(driver: RunDriver, call: Call[Any], path: str) -> Draft:
+    """Do a step once and return the event of its result."""
+    driver.site.at("before step", path)
+    started = driver.clock.monotonic()
+    meter = Meter(driver, path)
+    form = await tried(driver, call.definition, call, path, meter)
+    driver.site.at("after step", path)
+    payload = {"d": call.arguments.digest, "v": form, **meter.record()}
+    elapsed = driver.clock.monotonic() - started
+    if elapsed >= 0.001:
+        payload["s"] = round(elapsed, 3)
+    return ("call.done", path, payload)
+
+
+async def tried(driver: RunDriver, definition: StepDefinition[..., Any], call: Call[Any], path: str, meter: Meter) -> Any:
     """Call the function once and return the JSON form of its checked result."""
-    contract = definition.contract
-    async with driver.site.gauges.place(definition, call.arguments.values):
+    site = driver.site
+    current_meter.set(meter)
+    if not definition.limits:
+        value = await _called(site, definition, call)
+        return await checked_result(driver, definition, call, path, value)
+    async with site.gauges.place(definition, call.arguments.values):
         try:
-            filled = await driver.site.filled(contract) if contract.filled else {}
-            value = await driver.site.run(driver.site.function_of(definition), {**call.arguments.values, **filled}, definition.timeout)
+            value = await _called(site, definition, call)
         except Exception:
-            driver.site.gauges.ended(definition, False)
+            site.gauges.ended(definition, False)
             raise
-        driver.site.gauges.ended(definition, True)
+        site.gauges.ended(definition, True)
     return await checked_result(driver, definition, call, path, value)
+
+
+async def _called(site: Site, definition: StepDefinition[..., Any], call: Call[Any]) -> Any:
+    values = call.arguments.values
+    if definition.contract.filled:
+        values = values | await site.filled(definition.contract)
+    return await site.run(site.function_of(definition), values, definition.timeout)
 
 
 async def checked_result(driver: RunDriver, definition: Any, call: Call[Any], path: str, value: Any) -> Any:
@@ -103,7 +135,7 @@ async def checked_result(driver: RunDriver, definition: Any, call: Call[Any], pa
     if gates:
         context = GateContext(driver.row.id, path, 1, call.arguments.values, environment=driver.site.environment)
         for gate in gates:
-            verdict = await verdict_of(gate, codec.from_json(form), context)
+            verdict = await driver.site.verdict(gate, codec.from_json(form), context)
             if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain != "pass"):
                 raise Rejected(f"{definition.name}: {'; '.join(verdict.reasons) or verdict.outcome}", mode=verdict.mode)
     return form
@@ -114,9 +146,8 @@ async def _failed(driver: RunDriver, definition: StepDefinition[..., Any], call:
     state = driver.history.call(path)
     tries = state.tries + 1
     outcome = classify(error)
-    permanent = not outcome.transient or isinstance(error, definition.raises) or isinstance(error, (Rejected, ChargehandError))
-    if isinstance(error, BreakerOpen):
-        permanent = False
+    ours = isinstance(error, (*definition.raises, ChargehandError)) and not isinstance(error, (BreakerOpen, TimedOut))
+    permanent = ours or not (outcome.transient or isinstance(error, (BreakerOpen, TimedOut)))
     if permanent and not isinstance(error, (Failure, *definition.raises)) and isinstance(error, ChargehandError):
         raise error
     form = recorded_failure(error, definition.raises)

@@ -15,6 +15,7 @@ from chargehand.core.trampoline import Ask, Branch, GatherAsk, Stopping, current
 from chargehand.errors import BranchesFailed, ForeignAwait, OutsideRun, RunFailed
 from chargehand.limits import Seconds, seconds
 from chargehand.supervise.call import Call, current_body, current_host
+from chargehand.supervise.decorators import step
 from chargehand.supervise.failing import is_failure
 from chargehand.supervise.steps import Wanted
 
@@ -206,6 +207,21 @@ def ask_human(question: str, type: type[T], *, role: str | None = None, within: 
     shown = None if about is None else Codec(Any, "about").to_json(about)
     wanted = Wanted(question, Codec(type, f"the answer to {question!r}"), None if within is None else seconds(within), role, shown)
     return _ask("ask_human(…)", "question", "ask_human", wanted, [question, role])
+
+
+def start(call: Call[Any], id: str | None = None) -> Call[str]:
+    """Start a run of its own that is no part of this one, and return its id. Idempotent: the id defaults to this call's path.
+
+    Awaited in workflow code it is a step; if the process dies inside, the same id is started again, which changes nothing.
+    """
+    host, branch = _here("start(…)")
+    chosen = id if id is not None else f"{host.row.id}:{branch.scope.next('start').replace('/', '.')}"
+
+    async def begin() -> str:
+        await host.site.start(call, chosen)
+        return chosen
+
+    return step("start", begin, into=str).at("start")
 
 
 def fail(reason: str) -> NoReturn:

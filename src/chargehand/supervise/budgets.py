@@ -1,0 +1,139 @@
+"""Budgets: reserved before spending, settled after in the result's event, over the whole tree.
+
+A reservation is on disk before the money is spent. What was reserved and never settled, because the process died, counts
+as spent. Code that never reports shows as *not measured*, never as 0.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from chargehand.errors import BudgetExhausted, OutsideRun
+from chargehand.limits import Budget, Spent, exceeds
+from chargehand.supervise import waiting
+
+if TYPE_CHECKING:
+    from chargehand.supervise.run import RunDriver
+
+current_meter: contextvars.ContextVar[Meter | None] = contextvars.ContextVar("chargehand_meter", default=None)
+
+
+@dataclass(slots=True)
+class Meter:
+    """What one call spends. `settled` holds the amounts whose reservation the result's event will settle."""
+
+    driver: RunDriver
+    path: str
+    settled: dict[str, Spent] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Return what the result's event says of spending: nothing when nothing was reported."""
+        if not self.settled:
+            return {}
+        return {"spent": {name: spent.record() for name, spent in self.settled.items()}}
+
+
+@dataclass(slots=True)
+class Spending:
+    """One call of a model, while it goes on. Report what it really used before the block ends."""
+
+    model: str | None = None
+    spent: Spent | None = None
+
+    def report(self, *, input: int = 0, output: int = 0, usd: Decimal | str | None = None) -> None:
+        """Say how many tokens went in and came out, and what that cost in US dollars when known."""
+        self.spent = Spent(input + output, Decimal(usd) if usd is not None else Decimal(0), 1, 0.0, True)
+
+
+@asynccontextmanager
+async def spending(
+    *, model: str | None = None, tokens_at_most: int = 0, usd_at_most: Decimal | str | None = None
+) -> AsyncIterator[Spending]:
+    """Reserve what a call of a model may cost, make it inside the block, report what it did cost.
+
+    Raises `BudgetExhausted` before anything is spent when a budget of the run or of an enclosing agent does not hold it.
+    If the process dies inside: the reservation counts as spent.
+    """
+    meter = current_meter.get()
+    if meter is None:
+        raise OutsideRun("spending(…) belongs in the body of an agent, step, read or effect.")
+    driver = meter.driver
+    wanted = Spent(tokens_at_most, Decimal(usd_at_most or 0), 1, 0.0, True)
+    name = await _reserve(driver, meter.path, wanted, model)
+    started = driver.clock.monotonic()
+    block = Spending(model)
+    try:
+        yield block
+    finally:
+        elapsed = driver.clock.monotonic() - started
+        used = block.spent if block.spent is not None else wanted
+        meter.settled[name] = driver.history.reserved[name] = Spent(used.tokens, used.usd, 1, elapsed, True)
+
+
+async def _reserve(driver: RunDriver, path: str, wanted: Spent, model: str | None) -> str:
+    """Put a reservation on disk. Returns its name."""
+    while True:
+        refusal = _refusal(driver, path, wanted)
+        if refusal is None:
+            break
+        budget, why = refusal
+        if budget.on_exhaustion != "ask":
+            message = f"The budget of {path or 'the run'} does not hold this call: {why}"
+            raise BudgetExhausted(message, stop=budget.on_exhaustion == "stop")
+        await _ask(driver, path, why)
+    name = f"{path}!{driver.history.reservations + len(driver.reserving) + 1}"
+    driver.reserving[name] = wanted
+    try:
+        payload = {"reserve": wanted.record(), "name": name}
+        if model is not None:
+            payload["model"] = model
+        await driver.log.commit(("spent", path, payload))
+    finally:
+        del driver.reserving[name]
+    return name
+
+
+def _refusal(driver: RunDriver, path: str, wanted: Spent) -> tuple[Budget, str] | None:
+    """Return the first budget over this path that does not hold what is wanted, and why."""
+    for prefix, budget in _budgets(driver, path):
+        raised = driver.history.raised.get(prefix, 0)
+        reserving = sum((spent for name, spent in driver.reserving.items() if name.startswith(prefix)), Spent())
+        why = exceeds(budget, driver.history.spent_in(prefix) + reserving, wanted)
+        if why is not None and not raised:
+            return budget, why
+    return None
+
+
+def _budgets(driver: RunDriver, path: str) -> Iterable[tuple[str, Budget]]:
+    if driver.workflow.budget is not None:
+        yield "", driver.workflow.budget
+    parts = path.split("/")
+    for length in range(1, len(parts) + 1):
+        prefix = "/".join(parts[:length])
+        call = driver.definitions.get(prefix)
+        budget = getattr(call.definition, "budget", None) if call is not None else None
+        if budget is not None:
+            yield prefix, budget
+
+
+async def _ask(driver: RunDriver, path: str, why: str) -> None:
+    """Ask a person whether to go on over the budget; the answer lifts it for this path."""
+    asked = f"{path}!budget"
+    state = driver.history.call(asked)
+    if "question" not in state.facts:
+        shows = {"question": "The budget is used up. Go on?", "about": why, "answer": {"type": "boolean"}}
+        entry = waiting.entry(driver, asked, "question", "The budget is used up. Go on?", shows, ("answer",))
+        await driver.log.commit(("question.asked", asked, {"question": "budget", "entry": entry.id}), opened=[entry])
+        driver.entered(entry)
+    while driver.history.call(asked).settled is None:
+        await driver.event_at(asked)
+    settled = driver.history.call(asked).settled
+    if settled is None or settled.form is not True:
+        raise BudgetExhausted(f"The budget of {path or 'the run'} is used up and a person did not raise it: {why}")
+    for prefix, _ in _budgets(driver, path):
+        driver.history.raised[prefix] = 1

@@ -1,0 +1,347 @@
+"""The rungs of an agent's ladder: a rejection's next step, questions, escalation to a person, fallback, giving up, release.
+
+`agents.py` makes attempts and asks gates; here is what follows from what they said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chargehand.core.ladder import Ladder, Rung, climb, climbed_from
+from chargehand.core.states import AgentState
+from chargehand.errors import Rejected
+from chargehand.supervise import kept, saga, waiting
+from chargehand.supervise.budgets import Meter
+from chargehand.supervise.call import Call
+from chargehand.supervise.definitions import AgentDefinition
+from chargehand.supervise.gates import as_gate, ordered
+from chargehand.supervise.log import Draft
+from chargehand.verdicts import GateContext, ReleasedBy, ToolResult, Verdict
+
+if TYPE_CHECKING:
+    from chargehand.supervise.run import RunDriver
+
+
+QUESTIONS_MAX = 2
+
+
+class Rungs:
+    """One agent call on its way."""
+
+    def __init__(self, driver: RunDriver, call: Call[Any], path: str) -> None:
+        self.driver, self.call, self.path = driver, call, path
+        self.definition: AgentDefinition[..., Any] = call.definition
+        self.ladder: Ladder = climbed_from(self.definition.ladder_or(driver.default_ladder()))
+        self.meter: Meter | None = None
+        self.clauses = tuple(done.clause for done in self.definition.done)
+        by = [as_gate(done.by) for done in self.definition.done if done.by is not None]
+        self.gates = ordered([*by, *self.definition.gates])
+
+    @property
+    def state(self) -> AgentState:
+        """The agent call as it stands."""
+        return self.driver.history.agent(self.path)
+
+    async def commit(self, kind: str, payload: dict[str, Any], **more: Any) -> None:
+        """Commit one event of this agent call."""
+        draft: Draft = (kind, self.path, {"d": self.call.arguments.digest, **payload, **self._spent()})
+        await self.driver.log.commit(draft, **more)
+
+    def _spent(self) -> dict[str, Any]:
+        """Return what attempts reported spending since the last event, which settles it."""
+        if self.meter is None:
+            return {}
+        record, self.meter.settled = self.meter.record(), {}
+        return record
+
+    def _producer(self) -> AgentDefinition[..., Any]:
+        """Return who makes this attempt: the agent, or whom its rung names."""
+        state = self.state
+        rung = self.ladder[state.rung] if state.rung < len(self.ladder) else None
+        return rung.to if rung is not None and rung.step == "reassign" else self.definition
+
+    async def _quick(self, form: Any, tools: Sequence[ToolResult]) -> tuple[list[Verdict], bool]:
+        """Run the gates that neither cost nor wait; the first failure stops the rest."""
+        verdicts: list[Verdict] = []
+        passed = True
+        quick = [gate for gate in self.gates if not gate.costly and gate.kind == "check"]
+        if not quick:
+            return verdicts, True
+        context = self._context(form, tools)
+        for gate in quick:
+            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
+            verdicts.append(verdict)
+            if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain == "fail"):
+                passed = False
+                if not self.definition.all_reasons:
+                    break
+        return verdicts, passed
+
+    def _context(self, form: Any, tools: Sequence[ToolResult]) -> GateContext:
+        driver = self.driver
+        facts_of = self.definition.facts
+        return GateContext(
+            run_id=driver.row.id,
+            path=self.path,
+            attempt=self.state.attempt,
+            inputs=self.call.arguments.values,
+            tools=tuple(tools),
+            released={path: release.get("v") for path, release in driver.history.released.items()},
+            facts=driver.released_facts(),
+            role=self.definition.role,
+            done_when=self.clauses,
+            environment=driver.site.environment,
+            facts_of=facts_of,
+        )
+
+    def _did_final(self, used: Sequence[str]) -> bool:
+        return any(effect.final and effect.path in used and effect.stage == "done" for effect in self.driver.history.effects(self.path))
+
+    async def _rejected(self, used: Sequence[str], producer: AgentDefinition[..., Any], form: Any, verdicts: Sequence[Verdict]) -> None:
+        state = self.state
+        where = climb(self.ladder, state.rung, state.rung_tries, only_person=self._did_final(used))
+        payload = {
+            "attempt": state.attempt,
+            "who": producer.name,
+            "verdicts": [verdict.record() for verdict in verdicts if verdict.outcome != "pass"],
+            "output": form,
+            "used": list(used),
+            "rung": where.rung,
+            "do": where.step,
+        }
+        await self.commit("agent.rejected", payload)
+
+    # -- questions ----------
+
+    async def _asked(self, question: str) -> None:
+        state = self.state
+        if len(state.answers) >= QUESTIONS_MAX:
+            verdict = Verdict("fail", (f"{self.definition.name} asked a third time: {question}",), gate="clarify", mode="FM-1.3")
+            await self._rejected([], self._producer(), None, [verdict])
+            return
+        entry = None
+        if self.definition.clarify is None:
+            shows = {
+                "question": question,
+                "inputs": self.definition.contract.to_record(self.call.arguments),
+                "role": self.definition.role,
+            }
+            entry = waiting.entry(self.driver, self.path, "question", question, shows, ("answer",))
+        payload: dict[str, Any] = {"question": question}
+        if entry is not None:
+            payload["entry"] = entry.id
+        await self.commit("agent.asked", payload, opened=[entry] if entry is not None else [])
+        if entry is not None:
+            self.driver.entered(entry)
+
+    async def _answer(self, question: str) -> None:
+        if self.definition.clarify is None:
+            await self.driver.event_at(self.path)
+            return
+        answer = await self.driver.site.run(self.definition.clarify, {"question": question})
+        await self.commit("agent.answered", {"answer": str(answer), "by": {"id": "clarify"}})
+
+    # -- rungs ----------
+
+    def _rung(self) -> Rung:
+        state = self.state
+        return self.ladder[state.rung] if state.rung < len(self.ladder) else Rung("escalate" if state.step == "escalate" else "give up")
+
+    async def _escalate(self) -> None:
+        """Ask a person, wait, and do what was decided."""
+        state, driver = self.state, self.driver
+        if state.escalated is None:
+            rung = self._rung()
+            last = state.rejections[-1] if state.rejections else {}
+            await self._open_escalation(
+                last.get("output"),
+                "its gates rejected it",
+                role=rung.to,
+                within=rung.within_seconds,
+                verdicts=last.get("verdicts", ()),
+            )
+            return
+        if state.decided is None:
+            if not await driver.event_at(self.path, state.due) and state.decided is None:
+                payload = {"do": "expired", "by": {"id": "expiry"}}
+                await self.commit("agent.decided", payload, closed=[waiting.current_id(driver, self.path)])
+            return
+        decided = state.decided
+        match decided["do"]:
+            case "release":
+                await self._released_by_person(decided, state.escalated)
+            case "edit":
+                await self._edited(decided, state.escalated)
+            case "expired":
+                otherwise = self._rung().otherwise
+                await self._rejected_by_person("nobody decided in time", otherwise, state.escalated)
+            case _:
+                await self._rejected_by_person(decided.get("reason") or "no reason given", None, state.escalated)
+
+    async def _open_escalation(
+        self,
+        form: Any,
+        why: str,
+        *,
+        role: str | None = None,
+        within: float | None = None,
+        verdicts: Sequence[Any] = (),
+        gate: str | None = None,
+    ) -> None:
+        driver, state = self.driver, self.state
+        due = None if within is None else driver.clock.now() + within
+        used = list((state.produced or (state.rejections[-1] if state.rejections else {})).get("used", ()))
+        unchecked = [done.clause for done in self.definition.done if done.by is None]
+        shows = {
+            "why": why,
+            "output": form,
+            "verdicts": list(verdicts),
+            "inputs": self.definition.contract.to_record(self.call.arguments),
+            "role": self.definition.role,
+            "unchecked": unchecked,
+            "error": (state.last_error or {}).get("e") if form is None else None,
+        }
+        allowed = waiting.ESCALATION_DECISIONS if form is not None else ("edit", "reject")
+        entry = waiting.entry(
+            driver,
+            self.path,
+            "escalation",
+            f"{self.definition.name}: may its output be used?",
+            shows,
+            allowed,
+            role=role,
+            due=due,
+        )
+        payload = {"output": form, "used": used, "due": due, "entry": entry.id, "gate": gate, "attempt": state.attempt}
+        driver.hold(self.path, due)
+        try:
+            await self.commit("agent.escalated", payload, opened=[entry])
+        finally:
+            driver.release(self.path)
+        driver.entered(entry)
+
+    async def _released_by_person(self, decided: Mapping[str, Any], escalated: Mapping[str, Any]) -> None:
+        await self._release(
+            escalated["output"],
+            "person",
+            list(escalated["used"]),
+            (),
+            person=decided["by"],
+            reason=decided.get("reason"),
+        )
+
+    async def _edited(self, decided: Mapping[str, Any], escalated: Mapping[str, Any]) -> None:
+        """A person's edit passes all gates again; its effects are those of the attempt it came from."""
+        form = decided["output"]
+        verdicts, passed = await self._quick(form, ())
+        context = self._context(form, ())
+        for gate in self.gates:
+            if passed and gate.costly and gate.kind == "check":
+                verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
+                verdicts.append(verdict)
+                passed = verdict.outcome == "pass" or (verdict.outcome == "abstain" and gate.on_abstain == "pass")
+        if passed:
+            await self._release(
+                form,
+                "person",
+                list(escalated["used"]),
+                verdicts,
+                person=decided["by"],
+                reason=decided.get("reason"),
+                edited=True,
+            )
+            return
+        await self._open_escalation(
+            form,
+            "the edit did not pass the gates",
+            role=self._rung().to,
+            verdicts=[v.record() for v in verdicts if v.outcome != "pass"],
+        )
+
+    async def _rejected_by_person(self, reason: str, otherwise: Rung | None, escalated: Mapping[str, Any]) -> None:
+        """A person's no goes to the next rung; from a human gate, to the agent, with the reason."""
+        state = self.state
+        verdict = Verdict("fail", (reason,), gate=escalated.get("gate") or "person", mode="SYS-person")
+        used = list(escalated.get("used", ()))
+        if otherwise is not None:
+            rung, step = state.rung, otherwise.step
+            value = otherwise.value
+        else:
+            where = climb(self.ladder, state.rung, state.rung_tries, only_person=self._did_final(used))
+            rung, step, value = where.rung, where.step, None
+        if step == "escalate" and escalated.get("gate") is None:
+            step = "give up"
+        payload = {
+            "attempt": state.attempt,
+            "verdicts": [verdict.record()],
+            "output": escalated.get("output"),
+            "used": used,
+            "rung": rung,
+            "do": step,
+        }
+        if value is not None:
+            payload["value"] = self.definition.contract.result.to_json(value)
+        await self.commit("agent.rejected", payload)
+
+    async def _fall_back(self) -> None:
+        """Release the declared value, marked as such; nothing that attempts did is kept."""
+        last = self.state.rejections[-1] if self.state.rejections else {}
+        codec = self.definition.contract.result
+        form = last["value"] if "value" in last else codec.to_json(codec.check(self._rung().value))
+        await self._release(form, "fallback", [], ())
+
+    async def _give_up(self) -> None:
+        state = self.state
+        await self._undo_not_kept([])
+        last = state.rejections[-1] if state.rejections else None
+        reasons = [reason for form in (last or {}).get("verdicts", ()) for reason in form.get("reasons", ())]
+        mode = next((form.get("mode") for form in (last or {}).get("verdicts", ()) if form.get("mode")), None)
+        if last is None or (state.last_error is not None and state.last_error.get("attempt", 0) > last.get("attempt", 0)):
+            error = dict((state.last_error or {}).get("e") or {"code": "rejected", "message": "no attempt succeeded"})
+        else:
+            error = Rejected(f"{self.definition.name}: {'; '.join(reasons)}", mode=mode).record()
+        await self.commit("agent.failed", {"e": error}, closed=self._open_entries(), progress=True)
+
+    # -- release ----------
+
+    async def _release(
+        self,
+        form: Any,
+        how: ReleasedBy,
+        used: Sequence[str],
+        verdicts: Sequence[Verdict],
+        *,
+        person: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        edited: bool = False,
+    ) -> None:
+        """Undo what is not kept, then make the output usable downstream: one commit."""
+        await self._undo_not_kept(used)
+        payload: dict[str, Any] = {"v": form, "by": how, "attempt": self.state.attempt}
+        if reason is not None:
+            payload["reason"] = reason
+        if edited:
+            payload["edited"] = True
+        if verdicts:
+            payload["verdicts"] = [verdict.record() for verdict in verdicts]
+        if person is not None:
+            payload["person"] = dict(person)
+        self.driver.site.at("before release", self.path)
+        await self.commit("agent.released", payload, closed=self._open_entries(), progress=True)
+
+    def _open_entries(self) -> list[str]:
+        """Return the entries of effects of this agent that nobody will ask for any more."""
+        driver = self.driver
+        return [waiting.current_id(driver, e.path) for e in driver.history.effects(self.path) if e.stage in ("proposed", "letter", "doubt")]
+
+    async def _undo_not_kept(self, used: Sequence[str]) -> None:
+        driver = self.driver
+        found = driver.history.effects(self.path)
+        if not found:
+            return
+        keep = kept.kept(found, used)
+        lost = [effect for effect in found if effect.path not in keep]
+        for effect in lost:
+            await driver.end_operation(effect.path)
+        await saga.undo_all(driver, lost, self.path, over_pivot=True)

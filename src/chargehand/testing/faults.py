@@ -1,0 +1,114 @@
+"""Faults: crashes at named points and at commits, in memory, without a process to kill.
+
+A simulated crash is what SIGKILL leaves: the journal as it was after the last commit, and nothing else. From the moment
+of the crash no commit of the dead supervisor arrives, its tasks are dropped, its worker is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chargehand.durable import Census, Claimed, Clock, Commit, Created, NewMail, NewRun
+from chargehand.errors import ControlSignal
+from chargehand.events import Record
+from chargehand.journals.memory import MemoryJournal
+
+POINTS = (
+    "before step",
+    "after step",
+    "before attempt",
+    "after attempt",
+    "before release",
+    "before intent",
+    "after intent",
+    "after send",
+    "after done",
+    "before undo",
+    "after undo intent",
+    "after undo",
+    "before commit",
+    "after commit",
+)
+"""Where a crash can be asked for. At the commits, the path is that of any event in the commit, or its type."""
+
+
+class Crashed(ControlSignal):
+    """The simulated process has died here."""
+
+
+@dataclass(slots=True)
+class CrashPlan:
+    """Crash when a point is passed the `nth` time at a path (any path when None)."""
+
+    point: str
+    path: str | None
+    nth: int
+    passed: int = field(default=0)
+
+    def hits(self, point: str, paths: Sequence[str]) -> bool:
+        """Count one passing; say whether it is the one to crash at."""
+        if point != self.point or not (self.path is None or self.path in paths):
+            return False
+        self.passed += 1
+        return self.passed == self.nth
+
+
+class MortalJournal(MemoryJournal):
+    """One simulated process's view of a journal in memory. When the process has died, nothing it asks for is answered.
+
+    Args:
+        clock: the clock that all views share.
+        beside: the view whose runs this one shares.
+        passing: called before and after each commit with the point's name and the paths and types of its events.
+    """
+
+    def __init__(self, clock: Clock, *, beside: MemoryJournal | None = None, passing: Callable[[str, Sequence[str]], None]) -> None:
+        super().__init__(clock, beside=beside)
+        self.dead = False
+        self._passing = passing
+
+    async def _alive(self) -> None:
+        if self.dead:
+            await asyncio.Event().wait()
+
+    async def append(self, commit: Commit) -> Sequence[Record]:
+        """Carry out a commit, unless the process is dead or dies at it."""
+        await self._alive()
+        self._passing("before commit", _named(commit.records))
+        await self._alive()
+        records = await super().append(commit)
+        self._passing("after commit", _named(records))
+        await self._alive()
+        return records
+
+    async def create(self, runs: Sequence[NewRun], owner: str | None) -> list[Created]:
+        """Create runs."""
+        await self._alive()
+        return await super().create(runs, owner)
+
+    async def post(self, mail: Sequence[NewMail]) -> list[int]:
+        """Leave mail."""
+        await self._alive()
+        return await super().post(mail)
+
+    async def claim(self, owner: str, **which: Any) -> list[Claimed]:
+        """Claim runs."""
+        await self._alive()
+        return await super().claim(owner, **which)
+
+    async def dismiss(self, owner: str) -> None:
+        """Withdraw the worker."""
+        await self._alive()
+        await super().dismiss(owner)
+
+    async def census(self, silent_after: float) -> Census:
+        """Count the workers."""
+        await self._alive()
+        return await super().census(silent_after)
+
+
+def _named(records: Sequence[Record]) -> list[str]:
+    return [name for record in records for name in (record.path, record.type)]
