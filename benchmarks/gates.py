@@ -29,11 +29,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks.handoffs import Handoff, incident, invoices, workbench  # noqa: E402
 from examples.incident import gates as incident_gates  # noqa: E402
 from examples.invoices import gates as invoices_gates  # noqa: E402
 from pydantic_core import to_jsonable_python  # noqa: E402
 
+from benchmarks.handoffs import Handoff, incident, invoices, workbench  # noqa: E402
 from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
 from chargehand.supervise.gates import Gate, verdict_of  # noqa: E402
 from chargehand.verdicts import Fact, Feedback, GateContext, ReleasedFact, Verdict  # noqa: E402

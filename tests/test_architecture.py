@@ -116,7 +116,8 @@ def _named(module: Module, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 def _graph() -> dict[str, set[str]]:
     return {
-        name: {other for node in _imports(module.tree) for other in _named(module, node) if other != name} for name, module in MODULES.items()
+        name: {other for node in _imports(module.tree) for other in _named(module, node) if other != name}
+        for name, module in MODULES.items()
     }
 
 
@@ -260,7 +261,9 @@ def test_every_public_name_says_what_it_is() -> None:
         if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing))
     }
     assert len(public) > 50
-    assert [name for name, thing in public.items() if not (thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__)] == []
+    assert [
+        name for name, thing in public.items() if not (thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__)
+    ] == []
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from benchmarks.handoffs import Handoff
 from examples.incident.crew import (
     Action,
     Cause,
@@ -28,6 +27,7 @@ from examples.incident.crew import (
     write_report,
 )
 
+from benchmarks.handoffs import Handoff
 from chargehand.verdicts import ToolResult
 
 SERVICES = ("checkout", "search", "login-api", "payments", "image-proxy", "ledger-sync")

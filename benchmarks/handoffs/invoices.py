@@ -9,7 +9,6 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from benchmarks.handoffs import Handoff
 from examples.invoices.crew import (
     CENT,
     Booking,
@@ -26,6 +25,7 @@ from examples.invoices.crew import (
     write_memo,
 )
 
+from benchmarks.handoffs import Handoff
 from chargehand.verdicts import ToolResult
 
 VENDORS = (

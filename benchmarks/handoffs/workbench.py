@@ -22,7 +22,6 @@ from random import Random
 from typing import Any
 
 from benchmarks.handoffs import Handoff
-
 from chargehand.verdicts import ToolResult
 
 TODAY = "Thursday 2023-11-30 00:00"

@@ -6,20 +6,17 @@ and the next one comes all the same. Recorded errors are raised as errors; what 
 `unparsable`, which always fails.
 """
 
-# ruff: noqa: B008 - `injected()` marks a parameter, it does not make a value
-
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
-
-from chargehand import Failure, NotDone, Rejected, agent, effect, fail, gate, give_up, injected, read, workflow
 
 from benchmarks.replay.calls import Seen
 from benchmarks.replay.desk import Desk
 from benchmarks.replay.recording import Change, RecordedCall, Recordings
 from benchmarks.replay.rules import Ask, Rejection
+from chargehand import Failure, NotDone, Rejected, agent, effect, fail, gate, give_up, injected, read, workflow
 
 Arguments = dict[str, Any]
 Result = dict[str, Any]
@@ -140,7 +137,10 @@ def _body(tools: dict[str, Any], mode: Mode) -> Any:
             if isinstance(given, Exception) and call.error is None:
                 refused.append(call.tool)
             if mode.guarded:
-                desk.guard(run).saw(_seen(call, given))
+                seen = _seen(call, given)
+                guard = desk.guard(run)
+                again = mode.repeat == "once" and guard.has_seen(seen)
+                guard.saw(replace(seen, changed=False) if again else seen)
         return {"answer": recorded.answer, "error": recorded.error, "refused": refused}
 
     return recorded_model

@@ -82,6 +82,10 @@ class Guard:
         """Return what the rules say about a call that is about to be made."""
         return check(self.request, call, self.history, self.tables)
 
+    def has_seen(self, seen: Seen) -> bool:
+        """Say whether an equal call has succeeded before: where equal effects are done once, this one changed nothing."""
+        return any(not old.failed and old.tool == seen.tool and old.arguments == seen.arguments for old in self.history)
+
     def saw(self, seen: Seen) -> None:
         """Remember a call that has returned."""
         self.history.append(seen)

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from chargehand import Approve, Failure, Person, Reject, Resource, Supervisor, Waiting
-
 from benchmarks.replay.crew import Crew, Mode, crew
 from benchmarks.replay.desk import Desk
 from benchmarks.replay.recording import Change, Outcome, RecordedRun, Recordings, State, difference
 from benchmarks.replay.rules import Ask, Rejection
+from chargehand import Approve, Failure, Person, Reject, Resource, Supervisor, Waiting
 
 AT_ONCE = 64
 """Runs in flight at the same time."""
@@ -31,8 +30,11 @@ Approver = Callable[[Recordings, RecordedRun, int], bool]
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How one run went. `refused` and `denied` name rules by the position of the call, with whether it would have changed
-    something; `asked` counts approvals asked."""
+    """How one run went.
+
+    `refused`: the calls that were not made, as position, rule, and whether the recorded call changed something. `asked`
+    counts approvals asked. `status` is the run's, `outcome` what the judge says of the tables.
+    """
 
     run: RecordedRun
     status: str
@@ -50,12 +52,14 @@ class Pass:
 
     mode: Mode
     played: list[Played] = field(default_factory=list)
+    ended: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def runs_per_second(self) -> float:
         """Return supervised runs per second of driving."""
-        return len(self.played) / self.seconds if self.seconds else 0.0
+        return self.ended / self.seconds if self.seconds else 0.0
 
 
 def always_yes(recordings: Recordings, run: RecordedRun, position: int) -> bool:
@@ -88,6 +92,8 @@ class Player:
         mode: how to play.
         ends: "released" plays to the end, "failed" makes each run fail after its last effect.
         approver: who decides about approvals.
+        desk: the world of the runs; a fresh one in memory when None.
+        looks: look at every end state. False only plays, to measure speed.
     """
 
     def __init__(
@@ -99,12 +105,14 @@ class Player:
         ends: Literal["released", "failed"] = "released",
         approver: Approver = always_yes,
         desk: Desk | None = None,
+        looks: bool = True,
     ) -> None:
         self.recordings, self.mode, self.approver = recordings, mode, approver
         self.desk = desk or Desk(recordings)
         self.crew: Crew = crew(recordings, self.desk, mode)
         self.workflow = self.crew.play if ends == "released" else self.crew.play_and_fail
         self.looking = 0.0
+        self.looks = looks
         self._journal = journal
         self._asked: dict[int, int] = {}
         self._waiting: asyncio.Queue[tuple[str, Waiting]] = asyncio.Queue()
@@ -122,13 +130,17 @@ class Player:
         """Play runs and return how they went."""
         found = Pass(self.mode)
         waiting = iter(runs)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         async with self.supervisor() as supervisor:
             people = asyncio.create_task(self._people(supervisor))
 
             async def lane() -> None:
                 for run in waiting:
-                    found.played.append(await self._one(supervisor, run))
+                    status = await self._one(supervisor, run)
+                    found.ended += 1
+                    if self.looks:
+                        found.played.append(self._timed_look(run, status))
+                    self.desk.leave(run.number)
 
             try:
                 async with asyncio.TaskGroup() as lanes:
@@ -137,19 +149,21 @@ class Player:
             finally:
                 people.cancel()
             found.seconds = time.perf_counter() - started - self.looking
+            found.cpu_seconds = time.process_time() - cpu - self.looking
         found.played.sort(key=lambda played: played.run.number)
         return found
 
-    async def _one(self, supervisor: Supervisor, run: RecordedRun) -> Played:
+    async def _one(self, supervisor: Supervisor, run: RecordedRun) -> str:
         view = await supervisor.start(self.workflow(run.number, run.task.request), id=run_id(run))
-        status = "completed"
         try:
-            await view.result(timeout=120)
+            await view.result(timeout=600)
         except Failure:
-            status = "failed"
+            return "failed"
+        return "completed"
+
+    def _timed_look(self, run: RecordedRun, status: str) -> Played:
         began = time.perf_counter()
         played = self._look(run, status)
-        self.desk.leave(run.number)
         self.looking += time.perf_counter() - began
         return played
 
@@ -161,7 +175,7 @@ class Player:
         if self.mode.whole and status == "failed" and outcome == "right":
             outcome = "harmless"  # what was asked for was nothing, yet the answer was not released
         refused = [
-            (position, found.rule, bool(run.wanted(position)))
+            (position, found.rule, bool(run.calls[position].changes))
             for position, found in self.desk.findings(run.number).items()
             if isinstance(found, Rejection) or (isinstance(found, Ask) and not self.approver(self.recordings, run, position))
         ]

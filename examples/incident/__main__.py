@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from examples.incident.crew import Deploy, Incident, Observation, Report, Site, Ticket
 from examples.incident.workflow import Rehearsal, StatusPage, report_incident
@@ -63,7 +64,7 @@ async def main() -> None:
     """Run the workflow on a journal in memory and print what was rejected, and why."""
     page = StatusPage()
     rehearsal = Rehearsal(slips={"writer": careless})
-    resources = [
+    resources: list[Resource[Any]] = [
         Resource(Site, lambda: SITE),
         Resource(StatusPage, lambda: page),
         Resource(Rehearsal, lambda: rehearsal),

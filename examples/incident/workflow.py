@@ -8,7 +8,7 @@ What the agents need from outside comes as resources: the `Site` they look at, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,10 +34,14 @@ T = TypeVar("T")
 
 @dataclass
 class Rehearsal:
-    """How the agents word things, and the slip each makes in its first attempt, by agent."""
+    """How the agents word things, and what they do wrong in their first attempt.
+
+    `slips` change an agent's output; the `forgetful` ask one of their tools twice.
+    """
 
     phrasing: Phrasing = field(default_factory=Phrasing)
     slips: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    forgetful: Collection[str] = ()
 
     def play(self, agent: str, output: T, feedback: Feedback | None) -> T:
         """Return the output, with the agent's slip while nothing was objected to."""
@@ -109,6 +113,8 @@ async def publish(report: Report, idempotency_key: str = injected(), page: Statu
 )
 async def collector(incident: Incident, feedback: Feedback | None = None, rehearsal: Rehearsal = injected()) -> Evidence:
     service = incident.service
+    if "collector" in rehearsal.forgetful and feedback is None:
+        await alerts(service)
     found = crew.collect(incident, await alerts(service), await metrics(service), await chat(service), await deploys(service))
     return rehearsal.play("collector", found, feedback)
 

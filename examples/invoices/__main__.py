@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from examples.invoices.crew import Booking, Document, Invoice, Match, gross_of
 from examples.invoices.workflow import Archive, Ledger, Rehearsal, reconcile_batch
@@ -69,7 +70,7 @@ async def main() -> None:
         }
     )
     archive = Archive({one.file: one for one in documents}, INVOICES)
-    resources = [
+    resources: list[Resource[Any]] = [
         Resource(Archive, lambda: archive),
         Resource(Ledger, lambda: ledger),
         Resource(Rehearsal, lambda: Rehearsal(slips={"matcher": swapped})),

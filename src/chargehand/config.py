@@ -148,7 +148,7 @@ def _found_file(variables: Mapping[str, str], start: Path) -> Path | None:
     if named:
         path = Path(named).expanduser().resolve()
         if not path.is_file():
-            raise BadConfiguration(f"CHARGEHAND_CONFIG names no file: {str(path)!r}. Name a TOML file, or unset it.")
+            raise BadConfiguration(f"There is no configuration file {str(path)!r}. --config and CHARGEHAND_CONFIG name a TOML file.")
         return path
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / FILE).is_file():
@@ -212,7 +212,7 @@ def _of_environment(
     tables = _tables(file, document, "environments")
     if tables and environment not in tables and environment != BY_KEY["environment"].default:
         where = origins.get("environment", str(file))
-        raise BadConfiguration(_unknown(f"{where}: environment", environment, tables, what="environment", of=f" {file} declares"))
+        raise BadConfiguration(_unknown(where, environment, tables, what="environment", known_as=f"{file} declares"))
     if "approve" in tables.get(environment, {}) and "approve" not in origins:
         key = f"{file}: environments.{environment}.approve"
         values["approve"] = _checked(BY_KEY["approve"], tables[environment]["approve"], key)
@@ -287,9 +287,9 @@ def _refuse_unknown_variables(variables: Mapping[str, str]) -> None:
             raise BadConfiguration(_unknown("environment variable", name, known, what="variable"))
 
 
-def _unknown(where: str, key: str, known: Iterable[str], *, what: str = "key", of: str = " known are") -> str:
+def _unknown(where: str, key: str, known: Iterable[str], *, what: str = "key", known_as: str = "Known are") -> str:
     near = nearest(key, known)
-    hint = f"Did you mean {near!r}?" if near else f"Instead{of}: {', '.join(sorted(known))}."
+    hint = f"Did you mean {near!r}?" if near else f"{known_as}: {', '.join(sorted(known))}."
     return f"{where}: unknown {what} {key!r}. {hint}"
 
 

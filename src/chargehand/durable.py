@@ -241,6 +241,30 @@ class Census:
 
 
 @dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that lives (its lock is held), and what it said of itself: environment, workflows, process id."""
+
+    id: str
+    about: Mapping[str, Any]
+
+
+LinkKind = Literal["finished", "erased", "pruned"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """One link of the journal-wide chain: a finished run's head, an erasure or a prune. `hash` binds it to all before."""
+
+    id: int
+    kind: LinkKind
+    run_id: str
+    seq: int
+    head: bytes
+    time: float
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A run this worker now drives. `after` says whether its last driver left it, died, or only fell silent."""
 
@@ -347,8 +371,11 @@ class Journal(Protocol):
 
     # workers
 
-    async def enlist(self) -> str:
-        """Register this process as a worker and return the worker's id; it stays counted as alive until `dismiss`."""
+    async def enlist(self, about: Mapping[str, Any] | None = None) -> str:
+        """Register this process as a worker and return the worker's id; it stays counted as alive until `dismiss`.
+
+        `about` is what `workers` tells others of it, as JSON.
+        """
 
     def beat(self, owner: str) -> None:
         """Say that the worker is ticking. May be called from another thread; no transaction."""
@@ -359,6 +386,9 @@ class Journal(Protocol):
     async def census(self, silent_after: float) -> Census:
         """Say which workers are gone, and which have not beaten for `silent_after` seconds of this process's monotonic clock."""
 
+    async def workers(self) -> list[Worker]:
+        """Return the workers that live, silent ones included."""
+
     # keeping
 
     async def verify(self, run: int) -> None:
@@ -367,11 +397,14 @@ class Journal(Protocol):
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""
 
+    async def chain(self, after: int = 0, limit: int = 1000) -> list[ChainLink]:
+        """Return the links of the journal-wide chain with `id > after`, in order."""
+
     async def erase(self, run: int, seqs: Collection[int], blobs: Collection[str] = ()) -> int:
         """Take away payloads and blobs of a run; its chain still holds. Returns how many payloads there were."""
 
-    async def prune(self, *, before: float, limit: int) -> int:
-        """Delete finished runs last touched before a time; business-key rows stay. Returns how many."""
+    async def prune(self, *, before: float, limit: int, environment: str | None = None) -> int:
+        """Delete finished runs (of one environment) last touched before a time; business-key rows stay. Returns how many."""
 
     async def statistics(self) -> Mapping[str, Any]:
         """Return counts and sizes for `doctor`."""

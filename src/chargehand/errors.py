@@ -314,8 +314,7 @@ class BranchesFailed(Failure, ExceptionGroup[Exception]):
         return ExceptionGroup.__new__(cls, message, failures)
 
     def __init__(self, message: str, failures: Sequence[Exception]) -> None:
-        self.failures = tuple(failures)
-        Failure.__init__(self, message)
+        self.failures = tuple(failures)  # the message is the group's own, read-only
 
     def derive(self, excs: Sequence[Exception]) -> BranchesFailed:  # type: ignore[override]
         return BranchesFailed(self.message, excs)
@@ -457,7 +456,13 @@ _HTTP: dict[str, int] = {
     "decision-refused": 409,
     "wrong-environment": 403,
     "invalid-input": 422,
+    "unserialisable": 422,
+    "too-large": 413,
     "key-conflict": 422,
+    "denied": 403,
+    "timed-out": 504,
+    "deadline-passed": 504,
+    "breaker-open": 503,
 }
 
 
@@ -471,7 +476,13 @@ def exit_status(error: ChargehandError) -> int:
 
 
 def http_status(error: ChargehandError) -> int:
-    """Return the HTTP status a host application should answer an error with."""
+    """Return the HTTP status a host application should answer an error with.
+
+    4xx is what the request itself may be blamed for; 502 a call of the run that could not be finished; 503 the journal;
+    500 the host's own code or ours.
+    """
     if error.code in _HTTP:
         return _HTTP[error.code]
-    return 503 if isinstance(error, JournalError) else 500 if error.blame == "ours" else 400
+    if isinstance(error, JournalError):
+        return 503
+    return 502 if isinstance(error, Failure) else 500

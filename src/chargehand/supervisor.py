@@ -252,7 +252,7 @@ class Supervisor:
         if by is not None:
             payload["by"] = by
         raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        head = chain_hash(b"", id, 1, now, "run.started", "", hashlib.sha256(raw).digest())
+        head = chain_hash(bytes(32), id, 1, now, "run.started", "", hashlib.sha256(raw).digest())
         first = Record(1, now, "run.started", "", raw, head)
         return NewRun(id, definition.full_name, self.environment, call.arguments.digest, dict(tags), first), first.event()
 

@@ -57,7 +57,22 @@ def test_mentions_against_sources(ask: Any, output: Any, ungrounded: list[str]) 
     if ungrounded:
         assert verdict.mode == "FM-3.2"
         assert repr(ungrounded[0]) in verdict.reasons[0]
-        assert "tools.tickets" in verdict.reasons[0]
+        assert "tools.tickets" in verdict.reasons[0] or "The nearest is" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("output", "nearest"),
+    [
+        ("42,885 customers", "'42858' at peak.customers"),
+        ("428.58 customers", "'42858' at peak.customers"),
+        ("OPS-7218", "'OPS-7217' at tools.tickets[1].id"),
+        ("Revenue loss is $35,102", None),
+    ],
+)
+def test_the_likely_source_is_named(ask: Any, output: str, nearest: str | None) -> None:
+    """What looks like a slip is shown with what it was probably meant to be, and where that stands."""
+    verdict = ask(grounded(), output, inputs=INPUTS, tools=TOOLS)
+    assert (nearest or "Known are: incident") in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from chargehand.journals.sqlite import SqliteJournal
 
 from .driven import JumpClock
 
+PATIENCE = 60.0
+"""Seconds that no test waits for: a test that wants a limit to be reached sets a short one."""
+
 Beside = Callable[[], Awaitable[Journal]]
 
 
@@ -33,9 +36,9 @@ async def beside(request: pytest.FixtureRequest, clock: JumpClock, tmp_path: Pat
         if request.param == "memory":
             first = opened[0] if opened else None
             assert first is None or isinstance(first, MemoryJournal)
-            journal = MemoryJournal(clock, beside=first, work_seconds=0.05)
+            journal = MemoryJournal(clock, beside=first, work_seconds=PATIENCE)
         else:
-            journal = SqliteJournal(tmp_path / "journal.db", clock=clock, locked_seconds=0.2, work_seconds=0.05)
+            journal = SqliteJournal(tmp_path / "journal.db", clock=clock, locked_seconds=PATIENCE, work_seconds=PATIENCE)
         await journal.open()
         opened.append(journal)
         return journal
@@ -54,7 +57,7 @@ async def journal(beside: Beside) -> Journal:
 @pytest_asyncio.fixture
 async def sqlite(clock: JumpClock, tmp_path: Path) -> AsyncIterator[SqliteJournal]:
     """An empty journal in a real file."""
-    journal = SqliteJournal(tmp_path / "journal.db", clock=clock, locked_seconds=0.2, work_seconds=0.05)
+    journal = SqliteJournal(tmp_path / "journal.db", clock=clock, locked_seconds=PATIENCE, work_seconds=PATIENCE)
     await journal.open()
     yield journal
     await journal.close()

@@ -10,9 +10,9 @@ from chargehand.errors import JournalCorrupt, UnknownRun
 from .driven import START, Driven, JumpClock, created, entry
 
 
-async def finished(journal: Journal, id: str, **more: object) -> Driven:
+async def finished(journal: Journal, id: str) -> Driven:
     """Create a run with a history and end it."""
-    run = await created(journal, id, tags={"customer": "a"}, **more)
+    run = await created(journal, id, tags={"customer": "a"})
     await run.append("a", blobs=[(f"blob-{id}", b"large")])
     await run.append("end", status="completed")
     return run

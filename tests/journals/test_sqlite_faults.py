@@ -17,6 +17,7 @@ from chargehand.errors import JournalCorrupt, JournalError, JournalFull, Journal
 from chargehand.journals.sqlite import SqliteJournal
 from chargehand.journals.sqlite_faults import file_system_of, refuse_network
 
+from .conftest import PATIENCE
 from .driven import JumpClock, created
 
 MOUNTS = """\
@@ -51,8 +52,10 @@ async def test_a_file_locked_by_a_foreign_program(sqlite: SqliteJournal) -> None
     await run.append("a")
     other = foreign(sqlite)
     other.execute("BEGIN IMMEDIATE")
+    sqlite._writer._locked_seconds = 0.01
     with pytest.raises(JournalLocked):
         await run.append("b")
+    sqlite._writer._locked_seconds = PATIENCE
     other.execute("COMMIT")
     await run.append("c")
     await sqlite.verify(run.row.number)
@@ -89,7 +92,7 @@ async def test_a_locked_file_cannot_be_opened(tmp_path: Path, clock: JumpClock) 
 async def test_a_full_database_refuses_the_whole_group(sqlite: SqliteJournal) -> None:
     """When a transaction has no room nobody in it is acknowledged; with room the same journal goes on."""
     runs = [await created(sqlite, f"po-{number}") for number in range(10)]
-    pages = sqlite._writer._connection.execute("PRAGMA page_count").fetchall()[0][0]
+    pages = int(sqlite._writer._connection.pragma("page_count"))
     sqlite._writer._connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
     while True:
         answers = await asyncio.gather(*(run.append("a" * 500) for run in runs), return_exceptions=True)

@@ -16,6 +16,7 @@ from chargehand.durable import Census, RunFilter
 from chargehand.errors import JournalLocked
 from chargehand.journals.sqlite import SqliteJournal
 
+from .conftest import PATIENCE
 from .driven import NOBODY, Driven, JumpClock, claimed, created
 
 pytestmark = pytest.mark.slow
@@ -202,10 +203,12 @@ async def test_a_process_that_keeps_its_turn_is_not_waited_for_for_ever(sqlite: 
     run = await created(sqlite, "po-1")
     process = start("turn")
     assert line(process) == ["taken"]
+    sqlite._writer._locked_seconds = 0.05
     for _ in range(2):
         with pytest.raises(JournalLocked, match="turn"):
             await run.append("a")
     kill(process)
+    sqlite._writer._locked_seconds = PATIENCE
     await run.append("b")
     assert [record.payload for record in await sqlite.load(run.row.number, after=1)] == [b'{"value": "b"}']
 

@@ -12,6 +12,7 @@ from chargehand.durable import Journal, KeyTake
 from chargehand.errors import DefinitionError, Fenced, JournalError, KeyHeld, TimedOut
 from chargehand.events import Record
 
+from .conftest import PATIENCE
 from .driven import Driven, created
 
 Answer = tuple[Sequence[Record], Sequence[tuple[str, bytes]]]
@@ -210,8 +211,10 @@ async def test_endless_sql_is_interrupted(journal: Journal) -> None:
         tx.execute("UPDATE stock SET pieces = 5")
         tx.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
 
+    journal._work_seconds = 0.01  # type: ignore[attr-defined]
     with pytest.raises(TimedOut):
         await run.append(work=working(run, endless))
+    journal._work_seconds = PATIENCE  # type: ignore[attr-defined]
     assert (await run.append(work=working(run, pieces)))[0].payload == b'{"value": 10}'
 
 

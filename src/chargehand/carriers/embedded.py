@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from chargehand.core.trampoline import current_branch
 from chargehand.durable import Census, RunRow
@@ -61,13 +63,19 @@ class EmbeddedCarrier:
         self._ticked = threading.Event()
         self._stop_beating = threading.Event()
         self._backoff: dict[int, float] = {}
+        self.failed: dict[str, Exception] = {}
+        """By run id: why a run could not be driven the last time. Empty when all is well."""
 
     async def start(self) -> None:
         """Become a worker. If the process dies later, others take its runs over."""
-        self.site.worker = await self.site.journal.enlist()
+        self.site.worker = await self.site.journal.enlist(self._about())
         self._ticked.set()
         threading.Thread(target=self._beat, name="chargehand-beat", daemon=True).start()
         self._loop_task = asyncio.get_running_loop().create_task(self._carry())
+
+    def _about(self) -> dict[str, Any]:
+        """Return what others may know of this worker."""
+        return {"pid": os.getpid(), "environment": self.site.environment, "workflows": sorted(self.site.workflows)}
 
     def _beat(self) -> None:
         """Beat as long as the loop has ticked within a lease: a process whose loop stands still must fall silent."""
@@ -82,7 +90,7 @@ class EmbeddedCarrier:
     @property
     def quiet(self) -> bool:
         """Say whether no run of this carrier is doing anything but wait for time or people."""
-        return all(driver.idle for driver in self._drivers.values())
+        return self._tasks.keys() == self._drivers.keys() and all(driver.at_rest for driver in self._drivers.values())
 
     def dues(self) -> list[float]:
         """Return the times that runs in memory wait for."""
@@ -111,15 +119,18 @@ class EmbeddedCarrier:
             self._drivers[row.number] = driver
             await driver.advance()
             self._backoff.pop(row.number, None)
+            self.failed.pop(row.id, None)
         except Fenced:
             logger.warning("run %s was taken over by another worker; this one drops it", row.id)
         except JournalError as error:
             logger.error("run %s cannot be written: %s", row.id, error)
+            self.failed[row.id] = error
             self._again_later(row)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
             logger.exception("run %s cannot be driven; it is left as it is and tried again later", row.id)
+            self.failed[row.id] = error
             self._again_later(row)
         finally:
             self._drivers.pop(row.number, None)
@@ -204,7 +215,26 @@ class EmbeddedCarrier:
                 driver.stop()
                 surplus -= 1
 
+    def unload(self) -> None:
+        """Have every run that only waits leave memory now."""
+        for driver in list(self._drivers.values()):
+            if driver.evictable:
+                driver.stop()
+
     # -- leaving ----------
+
+    def drop(self) -> None:
+        """Stop as if the process had died (tests): nothing is claimed, beaten or driven any more, the journal stays as it is."""
+        self._draining = True
+        self._stop_beating.set()
+        for task in [self._loop_task, *self._tasks.values()]:
+            if task is not None:
+                task.cancel()
+
+    async def dropped(self) -> None:
+        """Return when what `drop` stopped has ended."""
+        tasks = [task for task in [self._loop_task, *self._tasks.values()] if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self, grace: float = 30.0) -> None:
         """Claim nothing more, let calls in flight settle, leave every run, and stop being a worker."""

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from chargehand.durable import (
     FINAL_STATUSES,
     Census,
+    ChainLink,
     Claimed,
     Clock,
     Commit,
@@ -24,6 +25,7 @@ from chargehand.durable import (
     KeyRow,
     KeySet,
     KeyTake,
+    LinkKind,
     Mail,
     NewMail,
     NewRun,
@@ -31,6 +33,7 @@ from chargehand.durable import (
     RunRow,
     Waiting,
     WaitingKind,
+    Worker,
 )
 from chargehand.errors import Fenced, JournalCorrupt, JournalError, KeyHeld, UnknownRun
 from chargehand.events import Record, chain_hash
@@ -196,7 +199,7 @@ class MemoryJournal:
                 keys[place] = replace(row, shared=row.shared + 1)
         return keys
 
-    def _link(self, kind: str, row: RunRow, head: bytes, time: float, seq: int | None = None) -> None:
+    def _link(self, kind: LinkKind, row: RunRow, head: bytes, time: float, seq: int | None = None) -> None:
         chain = self._store.chain
         at = row.seq if seq is None else seq
         hash = chain_hash(chain[-1].hash if chain else NO_HASH, row.id, at, time, kind, "", head)
@@ -336,11 +339,11 @@ class MemoryJournal:
 
     # workers
 
-    async def enlist(self) -> str:
+    async def enlist(self, about: Mapping[str, Any] | None = None) -> str:
         """Register a worker. Ids are counted."""
         self._store.workers_given += 1
         id = f"worker-{self._store.workers_given}"
-        self._store.workers[id] = Beats()
+        self._store.workers[id] = Beats(plain(dict(about or {})))
         return id
 
     def beat(self, owner: str) -> None:
@@ -376,6 +379,10 @@ class MemoryJournal:
                 silent.add(id)
         return Census(frozenset(owners - self._store.workers.keys()), frozenset(silent))
 
+    async def workers(self) -> list[Worker]:
+        """Return the workers that live, silent ones included."""
+        return [Worker(id, beats.about) for id, beats in self._store.workers.items()]
+
     # keeping
 
     async def verify(self, run: int) -> None:
@@ -388,6 +395,11 @@ class MemoryJournal:
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""
         verify_links(self._store.chain)
+
+    async def chain(self, after: int = 0, limit: int = 1000) -> list[ChainLink]:
+        """Return the links of the journal-wide chain with `id > after`, in order."""
+        part = list(enumerate(self._store.chain, 1))[after : after + limit]
+        return [ChainLink(id, link.kind, link.run_id, link.seq, link.head, link.time, link.hash) for id, link in part]
 
     async def erase(self, run: int, seqs: Collection[int], blobs: Collection[str] = ()) -> int:
         """Take away payloads and blobs of a run; the chain still holds and notes it. Returns how many payloads."""
@@ -405,10 +417,14 @@ class MemoryJournal:
         self._store.version += 1
         return erased
 
-    async def prune(self, *, before: float, limit: int) -> int:
-        """Delete finished runs last touched before a time; business-key rows stay."""
+    async def prune(self, *, before: float, limit: int, environment: str | None = None) -> int:
+        """Delete finished runs (of one environment) last touched before a time; business-key rows stay."""
         store = self._store
-        old = [run.row for run in store.runs.values() if run.finished and run.row.updated < before]
+        old = [
+            run.row
+            for run in store.runs.values()
+            if run.finished and run.row.updated < before and environment in (None, run.row.environment)
+        ]
         pruned = sorted(old, key=lambda row: (row.updated, row.number))[:limit]
         for row in pruned:
             del store.runs[row.number], store.numbers[row.id]
@@ -422,6 +438,10 @@ class MemoryJournal:
         store = self._store
         return {
             "runs": dict(Counter(run.row.status for run in store.runs.values())),
+            "unfinished": [
+                {"environment": environment, "workflow": workflow, "status": status, "runs": count}
+                for (environment, workflow, status), count in sorted(_unfinished(store).items())
+            ],
             "events": sum(run.row.seq for run in store.runs.values()),
             "waiting": dict(Counter(entry.kind for entry in store.waiting.values())),
             "mail": len(store.mail),
@@ -429,3 +449,7 @@ class MemoryJournal:
             "chain": len(store.chain),
             "chain_head": (store.chain[-1].hash if store.chain else NO_HASH).hex(),
         }
+
+
+def _unfinished(store: Store) -> Counter[tuple[str, str, str]]:
+    return Counter((run.row.environment, run.row.workflow, run.row.status) for run in store.runs.values() if not run.finished)

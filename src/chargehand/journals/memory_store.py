@@ -16,6 +16,7 @@ from chargehand.durable import (
     Commit,
     KeyRow,
     KeyTake,
+    LinkKind,
     Mail,
     RunFilter,
     RunRow,
@@ -37,7 +38,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    kind: str
+    kind: LinkKind
     run: int
     run_id: str
     seq: int
@@ -59,6 +60,7 @@ class Run:
 
 @dataclass(slots=True)
 class Beats:
+    about: dict[str, Any] = field(default_factory=dict)
     counter: int = 0
 
 

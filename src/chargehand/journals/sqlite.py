@@ -24,6 +24,7 @@ import apsw
 
 from chargehand.durable import (
     Census,
+    ChainLink,
     Claimed,
     Clock,
     Commit,
@@ -36,6 +37,7 @@ from chargehand.durable import (
     RunRow,
     Waiting,
     WaitingKind,
+    Worker,
 )
 from chargehand.errors import JournalCorrupt, JournalError, JournalLocked
 from chargehand.events import Record
@@ -305,10 +307,10 @@ class SqliteJournal:
 
     # workers
 
-    async def enlist(self) -> str:
+    async def enlist(self, about: Mapping[str, Any] | None = None) -> str:
         """Register this process as a worker. If the process dies, however it dies, the worker is gone."""
         self._usable()
-        return self._workers.enlist()
+        return self._workers.enlist(about or {})
 
     def beat(self, owner: str) -> None:
         """Say that the worker is ticking. From any thread; no transaction."""
@@ -324,6 +326,10 @@ class SqliteJournal:
         owners = [row[0] for row in self._reader.rows(sql.OWNERS)]
         return self._workers.census(owners, self._owns_runs, silent_after)
 
+    async def workers(self) -> list[Worker]:
+        """Return the workers that live, silent ones included."""
+        return [Worker(id, about) for id, about in self._workers.living()]
+
     def _owns_runs(self, owner: str) -> bool:
         return bool(self._reader.rows(sql.OWNS_RUNS, (owner,))[0][0])
 
@@ -337,15 +343,19 @@ class SqliteJournal:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""
         await self._reader.apart(reads.verify_chain)
 
+    async def chain(self, after: int = 0, limit: int = 1000) -> list[ChainLink]:
+        """Return the links of the journal-wide chain with `id > after`, in order."""
+        return [ChainLink(*row) for row in await self._reader.apart(lambda connection: fetch(connection, sql.CHAIN_AFTER, (after, limit)))]
+
     async def erase(self, run: int, seqs: Collection[int], blobs: Collection[str] = ()) -> int:
         """Take away payloads and blobs of a run; the chain still holds and notes it. Returns how many payloads."""
         now = self._clock.now()
         return await self._writer.submit(lambda cursor: batches.erase(cursor, run, seqs, blobs, now))
 
-    async def prune(self, *, before: float, limit: int) -> int:
-        """Delete finished runs last touched before a time, in one transaction; business-key rows stay."""
+    async def prune(self, *, before: float, limit: int, environment: str | None = None) -> int:
+        """Delete finished runs (of one environment) last touched before a time, in one transaction; key rows stay."""
         now = self._clock.now()
-        return await self._writer.submit(lambda cursor: batches.prune(cursor, before, limit, now), alone=True)
+        return await self._writer.submit(lambda cursor: batches.prune(cursor, before, limit, environment, now), alone=True)
 
     async def statistics(self) -> Mapping[str, Any]:
         """Return counts and sizes, and what this journal's writer has done."""

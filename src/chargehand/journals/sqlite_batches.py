@@ -301,9 +301,9 @@ def erase(cursor: apsw.Cursor, run: int, seqs: Collection[int], blobs: Collectio
     return erased
 
 
-def prune(cursor: apsw.Cursor, before: float, limit: int, now: float) -> int:
+def prune(cursor: apsw.Cursor, before: float, limit: int, environment: str | None, now: float) -> int:
     """Delete finished runs whole, except for business keys, and note each in the chain."""
-    rows = fetch(cursor, sql.PRUNABLE, (before, limit))
+    rows = fetch(cursor, sql.PRUNABLE, (before, limit, environment))
     for number, id, seq, head in rows:
         for statement in sql.PRUNE:
             cursor.execute(statement, (number,))

@@ -165,8 +165,11 @@ def statistics(connection: apsw.Connection) -> dict[str, Any]:
         return fetch(connection, statement)[0][0]
 
     newest = fetch(connection, sql.CHAIN_HEAD)
+    words = ("environment", "workflow", "status", "runs")
     return {
         "runs": dict(fetch(connection, sql.COUNT_BY_STATUS)),
+        "unfinished": [dict(zip(words, row, strict=True)) for row in fetch(connection, sql.COUNT_UNFINISHED)],
+        "schema": one("PRAGMA user_version"),
         "events": one(sql.COUNT_EVENTS),
         "waiting": dict(fetch(connection, sql.COUNT_WAITING)),
         "mail": one(sql.COUNT_MAIL),

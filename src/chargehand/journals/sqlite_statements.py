@@ -223,6 +223,9 @@ SELECT seq, time, type, path, CAST(payload AS BLOB), digest, hash FROM events WH
 CHAIN = "SELECT id, kind, run, run_id, seq, head, time, hash FROM chain ORDER BY id"
 """The journal-wide chain."""
 
+CHAIN_AFTER = "SELECT id, kind, run_id, seq, head, time, hash FROM chain WHERE id > ? ORDER BY id LIMIT ?"
+"""A part of the journal-wide chain."""
+
 CHAIN_HEAD = "SELECT hash FROM chain ORDER BY id DESC LIMIT 1"
 """The newest hash of the journal-wide chain."""
 
@@ -241,7 +244,10 @@ ERASE = "UPDATE events SET payload = NULL, digest = ? WHERE run = ? AND seq = ?"
 ERASE_BLOB = "DELETE FROM blobs WHERE run = ? AND digest = ?"
 """A large value of an erased payload."""
 
-PRUNABLE = "SELECT number, id, seq, head FROM runs WHERE finished < ? ORDER BY finished, number LIMIT ?"
+PRUNABLE = """
+SELECT number, id, seq, head FROM runs WHERE finished < ?1 AND (?3 IS NULL OR environment = ?3)
+ORDER BY finished, number LIMIT ?2
+"""
 """Runs that ended before a time, longest ago first."""
 
 PRUNE = (
@@ -255,6 +261,9 @@ PRUNE = (
 """Everything of a run except its business keys and its place in the chain."""
 
 COUNT_BY_STATUS = "SELECT status, count(*) FROM runs GROUP BY status"
+COUNT_UNFINISHED = """
+SELECT environment, workflow, status, count(*) FROM runs WHERE finished IS NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
 COUNT_WAITING = "SELECT kind, count(*) FROM waiting GROUP BY kind"
 COUNT_EVENTS = "SELECT coalesce(sum(seq), 0) FROM runs"
 COUNT_MAIL = "SELECT count(*) FROM mailbox"

@@ -12,7 +12,8 @@ The rules:
 4. A heartbeat is a counter written to the same file, without fsync and without a transaction. A worker whose counter
    has stood still for some seconds of *the reader's* monotonic clock is *silent*. No wall clock is compared with
    another's.
-5. A file is removed by its worker when it is dismissed, or by whoever finds its lock free and no run owned by it. A new
+5. After the counter stands, as JSON, what the worker said of itself: it is written once, before the worker is counted.
+6. A file is removed by its worker when it is dismissed, or by whoever finds its lock free and no run owned by it. A new
    worker that lost its file to such a one in the instant between creating and locking it, starts again with a new id.
 
 Where there are no record locks (`fcntl` is missing), nobody is ever surely gone and the heartbeat alone decides.
@@ -21,12 +22,14 @@ Where there are no record locks (`fcntl` is missing), nobody is ever surely gone
 from __future__ import annotations
 
 import glob
+import json
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from chargehand.durable import Census
 from chargehand.errors import JournalError
@@ -37,6 +40,7 @@ except ImportError:  # pragma: no cover - rule at the end of the essay
     fcntl = None  # type: ignore[assignment]
 
 COUNTER_BYTES = 8
+ABOUT_BYTES_MAX = 1 << 20
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class _Own:
 
     pid: int
     descriptor: int
+    about: Mapping[str, Any]
     counter: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -76,12 +81,12 @@ class Workers:
         self._seen: dict[str, _Seen] = {}
         self._enlisted: set[str] = set()
 
-    def enlist(self) -> str:
+    def enlist(self, about: Mapping[str, Any]) -> str:
         """Start a worker of this process and return its id. If the process dies at any point, the worker is gone."""
         while True:
             id = f"{os.getpid()}-{secrets.token_hex(6)}"
             with _OPENING:
-                locked = self._lock(self._prefix + id)
+                locked = self._lock(self._prefix + id, about)
             if locked:
                 self._enlisted.add(id)
                 return id
@@ -132,6 +137,15 @@ class Workers:
                 silent.add(id)
         return Census(frozenset(gone), frozenset(silent))
 
+    def living(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the workers whose lock is held, and what they said of themselves."""
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for path in sorted(glob.glob(glob.escape(self._prefix) + "*")):
+            seen = self._read(path)
+            if seen is not None:
+                found.append((path[len(self._prefix) :], seen[1]))
+        return found
+
     def _still(self, id: str, counter: int, silent_after: float) -> bool:
         now = self._monotonic()
         seen = self._seen.get(id)
@@ -142,11 +156,15 @@ class Workers:
 
     def _counter(self, id: str) -> int | None:
         """Return a living worker's counter, or `None` if it is gone."""
-        path = self._prefix + id
+        seen = self._read(self._prefix + id)
+        return None if seen is None else seen[0]
+
+    def _read(self, path: str) -> tuple[int, Mapping[str, Any]] | None:
+        """Return a living worker's counter and what it said of itself, or `None` if it is gone."""
         with _OPENING:
             own = _own(path)
             if own is not None:
-                return own.counter
+                return own.counter, own.about
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
@@ -154,11 +172,12 @@ class Workers:
             try:
                 if _lock_is_free(descriptor):
                     return None
-                return int.from_bytes(os.read(descriptor, COUNTER_BYTES), "little")
+                raw = os.read(descriptor, COUNTER_BYTES + ABOUT_BYTES_MAX)
+                return int.from_bytes(raw[:COUNTER_BYTES], "little"), _about(raw[COUNTER_BYTES:])
             finally:
                 os.close(descriptor)
 
-    def _lock(self, path: str) -> bool:
+    def _lock(self, path: str, about: Mapping[str, Any]) -> bool:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -166,7 +185,7 @@ class Workers:
         try:
             if fcntl is not None:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(descriptor, bytes(COUNTER_BYTES))
+            os.write(descriptor, bytes(COUNTER_BYTES) + json.dumps(dict(about)).encode()[:ABOUT_BYTES_MAX])
             if os.stat(path).st_ino != os.fstat(descriptor).st_ino:
                 raise FileNotFoundError(path)
         except (BlockingIOError, PermissionError, FileNotFoundError):  # somebody took the new file for a dead one's
@@ -176,7 +195,7 @@ class Workers:
             os.close(descriptor)
             _unlink(path)
             raise
-        _OWN[path] = _Own(os.getpid(), descriptor)
+        _OWN[path] = _Own(os.getpid(), descriptor, dict(about))
         return True
 
 
@@ -196,6 +215,14 @@ def _lock_is_free(descriptor: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def _about(raw: bytes) -> Mapping[str, Any]:
+    try:
+        about = json.loads(raw or b"{}")
+    except ValueError:  # cut off at the limit: a worker with a megabyte of workflow names
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _unlink(path: str) -> None:

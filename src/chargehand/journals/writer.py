@@ -4,9 +4,10 @@ The rules:
 
 1. Callers hand in jobs on the event loop. At the end of the loop's tick everything handed in during it becomes one
    group, and a group becomes one transaction: one fsync for all. What comes in while the thread works forms the next.
-2. While only one run is active, its commits are carried out on the loop itself: a change of threads would cost more
-   than it saves. A second run, a job that may take long, a turn that is not free or a file that is busy move the work
-   to the writer's thread.
+2. While only one run is active, its commits are carried out on the loop itself, and most of them at once: a change of
+   threads or a tick of the loop would cost more than it saves. A caller that is answered at once does not let the loop
+   turn, so after `STRAIGHT` such commits one waits for the tick. A second run, a job that may take long, a turn that is
+   not free or a file that is busy move the work to the writer's thread.
 3. A caller is answered after COMMIT, never before; all callers of a group are woken by one call into the loop.
 4. A job is refused alone. The usual refusals come before a job writes (`BEFORE_WRITING`), or the job asks for a
    savepoint. When a job breaks otherwise, the transaction is rolled back and the group is carried out once more, with a
@@ -43,6 +44,9 @@ T = TypeVar("T")
 
 BEFORE_WRITING = (Fenced, UnknownRun)
 """What a job raises before it has written anything, and nowhere else: it needs no savepoint to be refused alone."""
+
+STRAIGHT = 8
+"""Commits of one run that may follow each other without a tick of the loop: some milliseconds."""
 
 BUSY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Pauses while a foreign program holds the file; the last one repeats."""
@@ -99,6 +103,7 @@ class Writer:
         self._handed = _Handed()
         self._outstanding = 0
         self._latest: int | None = None
+        self._straight = 0
         self._thread: threading.Thread | None = None
 
     # on the loop
@@ -112,7 +117,8 @@ class Writer:
         answer: asyncio.Future[T] = self._loop.create_future()
         if run is not None and run == self._latest and not (self._tick or self._outstanding or alone):
             job = Job(do, answer, run, savepoint, alone)
-            if self._on_loop([job]):
+            if self._straight < STRAIGHT and self._on_loop([job]):
+                self._straight += 1
                 return answer
         if not self._tick:
             self._loop.call_soon(self._end_tick)
@@ -131,6 +137,7 @@ class Writer:
 
     def _end_tick(self) -> None:
         jobs, self._tick = self._tick, []
+        self._straight = 0
         if not jobs:
             return
         run = jobs[0].run if len(jobs) == 1 and not jobs[0].alone else None

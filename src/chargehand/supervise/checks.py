@@ -23,31 +23,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 from pydantic_core import to_json, to_jsonable_python
 
 from chargehand.errors import DefinitionError
-from chargehand.supervise.facts import as_text, claim_of, disagreement, disagrees, evidence_of, plain, topic_of
+from chargehand.supervise.facts import claim_of, disagreement, disagrees, evidence_of, plain, topic_of
+from chargehand.supervise.findings import as_text, rejection
 from chargehand.supervise.gates import Gate
-from chargehand.supervise.mentions import Mention, fields_of, items_of, leaves, mentions_of
-from chargehand.supervise.sources import Sources, combined, lists_in, near, sources_of, ungrounded_arguments
+from chargehand.supervise.grounding import grounded
+from chargehand.supervise.mentions import Mention, fields_of, items_of, leaves
+from chargehand.supervise.sources import Sources, lists_in
 from chargehand.supervise.units import last_digit_of, number_of
 from chargehand.verdicts import Fact, Feedback, GateContext, ReleasedFact, Verdict
 
 Selector = str | Callable[[Any], Iterable[Any]]
 """A path such as ``"evidence.observations.id"`` (lists are walked through), or a function that returns the items."""
-
-_NAMED_AT_MOST = 8
-"""Findings that are spelled out in a rejection; the rest is counted."""
-
-
-def _fails(findings: list[str], what: str, mode: str, evidence: Any) -> Verdict:
-    reasons = findings[:_NAMED_AT_MOST]
-    if len(findings) > _NAMED_AT_MOST:
-        reasons.append(f"And {len(findings) - _NAMED_AT_MOST} more {what}.")
-    return Verdict.fail(*reasons, mode=mode, evidence=evidence)
 
 
 # -- consistent ----------
@@ -80,12 +71,13 @@ def consistent(
     ignored = {attribute.casefold() for attribute in ignore}
 
     def check(output: Any, context: GateContext) -> Verdict | None:
-        if context.facts_of is None:
+        facts_of = context.facts_of
+        if facts_of is None:
             return Verdict.abstain("There is nothing to compare: the agent declares no facts. Give it facts=….")
         known = {topic_of(one.fact): one for one in (*_input_facts(context, inputs), *context.facts)}
         findings: list[tuple[str, Fact, ReleasedFact]] = []
         unclear: list[str] = []
-        for fact in context.facts_of(output):
+        for fact in facts_of(output):
             topic = topic_of(fact)
             if topic[1] in ignored:
                 continue
@@ -96,7 +88,7 @@ def consistent(
             elif kind is not None:
                 findings.append((kind, fact, earlier))
         if findings:
-            return _fails([disagrees(*one) for one in findings], "facts disagree", detects, evidence_of(findings))
+            return rejection([disagrees(*one) for one in findings], "facts disagree", detects, evidence_of(findings))
         return Verdict.abstain(*unclear) if unclear else None
 
     return Gate(name=name, check=check, detects=detects)
@@ -104,8 +96,8 @@ def consistent(
 
 def _input_facts(context: GateContext, wanted: bool) -> Iterator[ReleasedFact]:
     facts_of = context.facts_of
-    for name, value in context.inputs.items() if wanted and facts_of is not None else ():
-        if not isinstance(value, Feedback):
+    for name, value in context.inputs.items() if wanted else ():
+        if facts_of is not None and not isinstance(value, Feedback):
             yield from (ReleasedFact(fact, f"input {name}") for fact in facts_of(value))
 
 
@@ -159,7 +151,7 @@ def complete(
         rest = f"Carry over all {len(wanted)}, or say why not." if len(wanted) > 1 else "Carry it over, or say why not."
         findings = [f"{as_text(item)} from {path} is missing from the output. {rest}" for item, path in lost]
         evidence = {"missing": [to_jsonable_python(item, fallback=str) for item, _ in lost], "required": len(wanted)}
-        return _fails(findings, "items are missing", detects, evidence)
+        return rejection(findings, "items are missing", detects, evidence)
 
     return Gate(name=name, check=check, detects=detects)
 
@@ -272,132 +264,6 @@ def _within(item: Any, texts: Sources | None) -> bool:
     return texts.has_number(mention, tolerance=Decimal(0), derived=False)
 
 
-# -- grounded ----------
-
-
-def grounded(
-    *,
-    numbers: bool = True,
-    dates: bool = True,
-    tolerance: float = 0.0,
-    derived: bool = False,
-    released: bool = False,
-    arguments: Literal["check", "trust", "ignore"] = "check",
-    ignore: Collection[str] = (),
-    small: int = 9,
-    name: str = "grounded",
-    detects: str = "FM-3.2",
-) -> Gate:
-    """Return a gate that finds identifiers, numbers and dates which no source has.
-
-    Sources are the inputs and what the tools of this attempt returned. Numbers are compared by value (1,200 is 1200.0),
-    rounded to the digits they show, and in any unit of their dimension; dates and times by day and minute. Names and
-    words are not looked at. An output that mentions none of these passes.
-
-    Args:
-        numbers: Look at numbers.
-        dates: Look at dates and times of day.
-        tolerance: The relative deviation allowed for numbers.
-        derived: Accept what is made of numbers that belong together: sums, means, differences and shares within a
-            column, a record or a text, and the time between two dates. Weakens the gate: of a few numbers many can be
-            made.
-        released: Outputs released earlier in the run are sources too, not only those that were passed on.
-        arguments: What this attempt passed to its tools. "check": identifiers in it must come from an input or from an
-            earlier result; then it is a source, so that an agent may say what it did. "trust": it is a source.
-            "ignore": it is not. Use "trust" for tools that are given new names (files to create, queries to run).
-        ignore: Fields of the output that are not looked at, by the last name on their path.
-        small: Whole numbers up to this one, without unit, are not looked at; neither are the lengths of lists, 0 % and
-            100 %.
-        name: The gate's name.
-        detects: The failure mode of its rejections.
-    """
-    allowed, ignored = Decimal(repr(tolerance)), frozenset(ignore)
-
-    def is_grounded(mention: Mention, sources: Sources) -> bool:
-        if mention.kind == "identifier":
-            return sources.has_identifier(mention.text)
-        if mention.kind == "date":
-            return not dates or any(sources.has_date(reading) for reading in mention.readings)
-        if mention.kind == "time":
-            return not dates or any(reading in sources.times or reading == (0, 0) for reading in mention.readings)
-        if not numbers or _goes_without_saying(mention, small):
-            return True
-        if sources.has_number(mention, tolerance=allowed, derived=derived):
-            return True
-        as_code = len(mention.text) >= _LONG and sources.has_identifier(mention.text)
-        return as_code or sources.has_year(mention.readings[0])
-
-    def check(output: Any, context: GateContext) -> Verdict | None:
-        sources = Sources(sources_of(context, released=released, arguments=arguments != "ignore"))
-        invented: dict[Mention, str] = {}
-        if arguments == "check":
-            invented = {one: tool for tool, one in ungrounded_arguments(context, sources.skeletons)}
-        mentions = [
-            mention for leaf in leaves(output) if _last_name(leaf.path) not in ignored for mention in mentions_of(leaf, sources.skeletons)
-        ]
-        findings = [mention for mention in mentions if not is_grounded(mention, sources)]
-        if derived and findings:
-            findings = [one for one in findings if not _made_of_neighbours(one, mentions, findings)]
-        if not findings and not invented:
-            return None
-        known = ", ".join(dict.fromkeys(name for name, _ in sources.values)) or "nothing"
-        reasons = [_ungrounded(one, known) for one in dict.fromkeys(findings)]
-        reasons += [_invented(one, tool) for one, tool in invented.items()]
-        evidence = [{"kind": one.kind, "text": one.text, "where": one.where} for one in dict.fromkeys(findings)]
-        evidence += [{"kind": one.kind, "text": one.text, "tool": tool} for one, tool in invented.items()]
-        return _fails(reasons, "mentions have no source", detects, evidence)
-
-    return Gate(name=name, check=check, detects=detects)
-
-
-_LONG = 5
-"""Characters from which the digits of a number are also looked for as they stand, as those of a code."""
-
-
-def _goes_without_saying(mention: Mention, small: int) -> bool:
-    """Say whether a number claims too little to need a source: a small count, or all and none in percent."""
-    number = mention.readings[0]
-    if mention.unit is None:
-        return bool(number <= small and number == number.to_integral_value())
-    return number in (0, 100) and mention.unit in ("%", "percent")
-
-
-def _made_of_neighbours(mention: Mention, mentions: Sequence[Mention], ungrounded: Sequence[Mention]) -> bool:
-    """Say whether a number is made of two grounded ones of the same record or text."""
-    if mention.kind != "number":
-        return False
-    beside = [
-        float(one.readings[0])
-        for one in mentions
-        if one.kind == "number" and one not in ungrounded and _record_of(one) == _record_of(mention)
-    ]
-    made = sorted(made for one, other in combinations(beside, 2) for made in combined(one, other))
-    return near(made, abs(mention.readings[0]), mention.last_digit, Decimal(0))
-
-
-def _record_of(mention: Mention) -> str:
-    return mention.where.rpartition(".")[0] or mention.where
-
-
-def _last_name(path: str) -> str:
-    return path.rpartition(".")[2].partition("[")[0]
-
-
-def _ungrounded(mention: Mention, known: str) -> str:
-    where = f" at {mention.where}" if mention.where else ""
-    return (
-        f"The {mention.kind} {mention.text!r}{where} occurs in no source. Known are: {known}. "
-        f"Take it from there, look it up, or leave it out."
-    )
-
-
-def _invented(mention: Mention, tool: str) -> str:
-    return (
-        f"The identifier {mention.text!r} was passed to {tool} as {mention.where}, but no input and no earlier "
-        f"result has it. Look it up first, or ask for it."
-    )
-
-
 # -- no_repeat ----------
 
 
@@ -436,7 +302,7 @@ def no_repeat(
             if again is not None:
                 findings.append(f"The output equals {again}. Change what was objected to, or say why nothing changes.")
                 evidence.append({"output": again})
-        return _fails(findings, "repetitions", detects, evidence) if findings else None
+        return rejection(findings, "repetitions", detects, evidence) if findings else None
 
     return Gate(name=name, check=check, detects=detects)
 

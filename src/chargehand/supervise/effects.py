@@ -311,7 +311,9 @@ class _Work:
         arguments = self.arguments().values
         try:
             filled = await driver.site.filled(helper.contract, key=effect.key)
-            value = await driver.site.run(helper.function, {**helper.arguments(None, arguments), **filled}, definition.options.timeout)
+            value = await driver.site.run(
+                driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
+            )
         except NotDone as answer:
             more = not answer.permanent and effect.tries < definition.policy.retry.attempts and effect.stage in ("intended", "backoff")
             payload = {"e": dict(effect.error or recorded_failure(answer)), "by": "lookup", "permanent": not more}

@@ -15,17 +15,12 @@ from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
 
+from chargehand.supervise.findings import as_text
 from chargehand.supervise.mentions import Leaf, items_of, mentions_of
 from chargehand.supervise.units import last_digit_of, number_of, same_figure, unit_of
 from chargehand.verdicts import Fact, ReleasedFact
 
 Disagreement = Literal["contradiction", "numerical drift", "unclear"]
-
-
-def as_text(value: Any, unit: str | None = None) -> str:
-    value = value.value if isinstance(value, Enum) else value
-    text = value.isoformat() if isinstance(value, date) else str(value) if number_of(value) is not None else repr(value)
-    return f"{text} {unit}" if unit else text
 
 
 def topic_of(fact: Fact) -> tuple[str, str]:
@@ -62,13 +57,14 @@ def _figure_of(fact: Fact) -> Decimal | None:
 def _same_value(one: Any, other: Any) -> bool:
     one, other = (value.value if isinstance(value, Enum) else value for value in (one, other))
     if isinstance(one, date) or isinstance(other, date):
-        return _moment(one) == _moment(other)
+        return bool(_moment(one) == _moment(other))
     if isinstance(one, str) and isinstance(other, str):
         return plain(one) == plain(other)
     ours, theirs = items_of(one), items_of(other)
     if ours is not None and theirs is not None:
         return sorted(map(plain, ours)) == sorted(map(plain, theirs))
-    return bool(one == other) or plain(one) == plain(other)
+    equal: object = one == other
+    return equal is True or plain(one) == plain(other)
 
 
 def _moment(value: Any) -> Any:

@@ -86,7 +86,7 @@ class Host:
         if state is not None and state.settled is not None:
             return float(state.settled.form)
         time = self.log.time()
-        self.log.note("now.read", path, {"v": time})
+        self.log.note(("now.read", path, {"v": time}))
         return time
 
     def asked_text(self, ask: Ask) -> str:

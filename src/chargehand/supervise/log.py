@@ -1,7 +1,9 @@
 """The run's log: the only way events get into the journal, in order, chained and folded.
 
-The order is a contract: what is *noted* rides on the next commit; what is *committed* is on disk when the await returns;
-only then is it folded into the history, and only what is folded may be acted on. The driver's loop is the one that
+The order is a contract. What is *committed* is on disk when the await returns; only then is it folded into the history, and
+only what is folded may be acted on. What is *noted* can be found out again after a crash (the time has come, a letter lies
+in the mailbox, the clock was read): it is folded at once and rides on the next commit, ahead of it, so that nothing that was
+built on it is ever on disk without it. The driver's loop is the one that
 flushes, so the events of many branches share one transaction and one fsync.
 """
 
@@ -105,17 +107,34 @@ class RunLog:
         self.advanced = False
         self.committed_at = clock.monotonic()
         self._standing, self._folded, self._wake = standing, folded, wake
+        self._noted_seq = row.seq
         self._parts: list[Part] = []
-        self._notes: list[Draft] = []
+        self._notes: list[Part] = []
 
     @property
     def pending(self) -> bool:
         """Say whether something waits to be flushed."""
         return bool(self._parts)
 
-    def note(self, type: str, path: str, payload: dict[str, Any]) -> None:
-        """Add an event to whatever is committed next. Nothing outside this process may depend on it yet."""
-        self._notes.append((type, path, payload))
+    @property
+    def noted(self) -> bool:
+        """Say whether notes wait for a commit to ride on."""
+        return bool(self._notes)
+
+    def closing(self, entry: str) -> bool:
+        """Say whether the next commit closes an entry."""
+        return any(entry in note.closed for note in self._notes)
+
+    def note(self, *drafts: Draft, closed: Collection[str] = (), mail: Sequence[int] = (), progress: bool = False) -> None:
+        """Fold events now and put them at the head of the next commit. For what would be found out again after a crash."""
+        self._notes.append(Part(drafts, closed=closed, mail=mail, progress=progress))
+        time = self.time()
+        for kind, path, payload in drafts:
+            self._noted_seq = max(self._noted_seq, self.seq) + 1
+            event = Event(self._noted_seq, time, kind, path, payload)
+            self.history.fold(event)
+            self._folded(event)
+        self._wake()
 
     def time(self) -> float:
         """Return the time of the next event: the clock's, but never before the last event's."""
@@ -176,15 +195,16 @@ class RunLog:
         batch = _Batch()
         state = (self.seq, self.head)
         notes, self._notes = self._notes, []
-        for draft in notes:
+        for draft in (draft for note in notes for draft in note.drafts):
             self._record(draft, time, batch)
+        known = len(batch.events)
         slices: list[tuple[Part, int, int]] = []
         for part in parts:
             start = len(batch.events)
             for draft in part.drafts:
                 self._record(draft, time, batch)
             slices.append((part, start, len(batch.events)))
-        commit = self._commit(parts, batch, leave=leave, close_all=close_all, before=state[0])
+        commit = self._commit([*notes, *parts], batch, leave=leave, close_all=close_all, before=state[0])
         if parts and parts[0].work is not None:
             commit.work = self._working(parts[0], batch, slices, time)
         try:
@@ -195,7 +215,7 @@ class RunLog:
             raise
         self.committed_at = self.clock.monotonic()
         self.advanced = self.advanced or commit.progress
-        for event in batch.events:
+        for event in batch.events[known:]:
             self.history.fold(event)
             self._folded(event)
         for part, start, end in slices:

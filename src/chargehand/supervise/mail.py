@@ -17,7 +17,7 @@ from chargehand.durable import Mail, Waiting
 from chargehand.errors import ChargehandError, InvalidInput
 from chargehand.supervise import approvals, saga
 from chargehand.supervise.definitions import EffectDefinition
-from chargehand.supervise.log import Draft, Part
+from chargehand.supervise.log import Draft
 from chargehand.supervise.steps import Wanted
 
 if TYPE_CHECKING:
@@ -29,30 +29,28 @@ class Unfit(Exception):
 
 
 async def fold_mail(driver: RunDriver, letter: Mail) -> None:
-    """Turn one row of the mailbox into events. If the process dies inside, the row is still there."""
+    """Turn one row of the mailbox into events. If the process dies before they are on disk, the row is still there."""
+    entry = await driver.site.journal.entry(letter.body["entry"]) if letter.kind == "decision" else None
+    while driver.log.pending:  # what operations have already decided comes first
+        await driver.log.flush()
     closed: list[str] = []
     try:
-        drafts = await _drafts(driver, letter, closed)
+        drafts = _drafts(driver, letter, entry, closed)
     except (Unfit, InvalidInput, ValidationError) as reason:
         detail = explain(reason) if isinstance(reason, ValidationError) else str(reason)
         drafts = [("mail.ignored", "", {"kind": letter.kind, "why": detail, "body": _short(letter.body)})]
     resumed = drafts[0][0] == "run.resumed"  # a person vouches for it: the count of crashes begins anew
-    driver.log.put(Part(drafts, closed=closed, mail=[letter.id], progress=resumed))
     before = driver.history.rolling_back
-    await driver.log.flush()
-    if drafts[0][0] == "run.resumed" and "pivot" not in drafts[0][2]:
+    driver.log.note(*drafts, closed=closed, mail=[letter.id], progress=resumed)
+    if resumed and "pivot" not in drafts[0][2]:
         driver.unpark()
-    if driver.history.cancel is not None and before is None and driver.history.rolling_back is None and driver.history.ended is None:
-        await saga.begin_rollback(
-            driver,
-            {
-                "e": {"code": "run-cancelled", "message": driver.history.cancel.payload.get("reason") or "cancelled"},
-                "by": "cancel",
-            },
-        )
+    cancelled = driver.history.cancel
+    if cancelled is not None and before is None and driver.history.rolling_back is None and driver.history.ended is None:
+        error = {"code": "run-cancelled", "message": cancelled.payload.get("reason") or "cancelled"}
+        await saga.begin_rollback(driver, {"e": error, "by": "cancel"})
 
 
-async def _drafts(driver: RunDriver, letter: Mail, closed: list[str]) -> list[Draft]:
+def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list[str]) -> list[Draft]:
     if driver.history.ended is not None:
         raise Unfit("the run has ended")
     body = letter.body
@@ -69,7 +67,7 @@ async def _drafts(driver: RunDriver, letter: Mail, closed: list[str]) -> list[Dr
             closed.append(driver.history.parked.payload.get("entry", ""))
             return [("run.resumed", "", {"by": body.get("by"), "accept": list(body.get("accept", ()))})]
         case "decision":
-            return await _decided(driver, body, closed)
+            return _decided(driver, body, entry, closed)
 
 
 def _signal(driver: RunDriver, body: Mapping[str, Any]) -> Draft:
@@ -88,9 +86,8 @@ def _checked_value(ask: Any, value: Any) -> None:
         ask.codec.from_json(value)
 
 
-async def _decided(driver: RunDriver, body: Mapping[str, Any], closed: list[str]) -> list[Draft]:
-    entry = await driver.site.journal.entry(body["entry"])
-    if entry is None or entry.run_id != driver.row.id:
+def _decided(driver: RunDriver, body: Mapping[str, Any], entry: Waiting | None, closed: list[str]) -> list[Draft]:
+    if entry is None or entry.run_id != driver.row.id or driver.log.closing(entry.id):
         raise Unfit(f"nothing of the id {body['entry']!r} waits any more")
     check_decision(entry, body, driver.clock.now(), starter=driver.history.started.get("by"))
     drafts = _drafts_of_decision(driver, entry, body)

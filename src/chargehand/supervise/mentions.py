@@ -129,14 +129,13 @@ def _unit_beside(name: str, fields: Mapping[Any, Any]) -> str | None:
 
 # -- text ----------
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july")
-_MONTHS += ("august", "september", "october", "november", "december")
+_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
 _MONTH_NAME = "(" + "|".join(f"{month}|{month[:3]}" for month in _MONTHS) + r")\b\.?"
 _MONTH = re.compile(_MONTH_NAME, re.IGNORECASE)
 _ORDINAL = r"(\d{1,2})(?:st|nd|rd|th)?"
 
 _DIGIT = re.compile(r"\d")
-_ADDRESS = re.compile(r"https?://[^\s<>()\"'\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_ADDRESS = re.compile(r"https?://[^\s<>()\"'\]]+|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _ISO_DATE = re.compile(r"(?<![\w/-])(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?(?![\w/-])")
 _DAY_MONTH = re.compile(rf"(?<![\w.,/-]){_ORDINAL}\s+(?:of\s+)?{_MONTH_NAME}(?:,?\s+(\d{{4}})\b)?", re.IGNORECASE)
 _MONTH_DAY = re.compile(rf"\b{_MONTH_NAME}\s+{_ORDINAL}(?!\d|:\d)(?:,?\s+(\d{{4}})\b)?", re.IGNORECASE)
@@ -154,7 +153,7 @@ _NUMBER = re.compile(
     rf"(?:[\s-]?(?P<unit>[%‰€£]|[A-Za-zµ]+))?(?![\w]|[.,]\d)"
 )
 _LIST_MARK = re.compile(
-    r"(?m)^\s*\(?\d{1,3}[.)](?=\s)|\b\d+(?:st|nd|rd|th)\b|\b24/7\b|\b(?:[Ss]tep|[Oo]ption|[Pp]art|[Ii]tem|[Pp]hase)\s\d{1,2}\b"
+    r"(?m)^[ \t]{0,40}\(?\d{1,3}[.)](?=\s)|\b\d+(?:st|nd|rd|th)\b|\b24/7\b|\b(?:[Ss]tep|[Oo]ption|[Pp]art|[Ii]tem|[Pp]hase)\s\d{1,2}\b"
 )
 _SCALES = {"k": 3, "thousand": 3, "M": 6, "million": 6, "bn": 9, "billion": 9}
 _SHORT = 3

@@ -87,6 +87,11 @@ class RunDriver(Operations, Host):
         self._wake()
 
     @property
+    def at_rest(self) -> bool:
+        """Say whether everything of this run waits for time or people."""
+        return self.idle and not self.log.pending and not self._wakeup.is_set() and all(path in self._holding for path in self.tasks)
+
+    @property
     def evictable(self) -> bool:
         """Say whether the run may leave memory now without losing an attempt."""
         return self.idle and not self.bodies
@@ -319,7 +324,7 @@ class RunDriver(Operations, Host):
         """Wait until something happened; first make the row say that the run is idle."""
         busy = len(self.tasks) - sum(1 for path in self.tasks if path in self._holding)
         if busy <= 0 and not self.log.pending:
-            if self.log.last != self._standing():
+            if self.log.noted or self.log.last != self._standing():
                 self.log.put(Part([]))  # the last commit could not know that the run would now wait
                 await self.log.flush()
             self.idle = True

@@ -126,7 +126,9 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
     arguments = definition.contract.from_record(effect.arguments or {}).values
     try:
         filled = await driver.site.filled(helper.contract, key=effect.key)
-        value = await driver.site.run(helper.function, {**helper.arguments(None, arguments), **filled}, definition.options.timeout)
+        value = await driver.site.run(
+            driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
+        )
         form = definition.contract.result.to_json(definition.contract.result.check(value))
     except NotDone:
         await driver.log.commit(("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}), keys=_keys(effect, "open"))
@@ -206,7 +208,7 @@ async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDe
         result = contract.result.from_json(effect.result) if effect.done_seq else None
         filled = await driver.site.filled(helper.contract, key=key)
         await driver.site.run(
-            helper.function,
+            driver.site.function_of(helper),
             {**helper.arguments(result, arguments), **filled},
             definition.options.timeout,
             keep_thread=True,

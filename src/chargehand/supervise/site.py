@@ -20,7 +20,7 @@ from chargehand.core.ladder import Ladder
 from chargehand.durable import Clock, Journal
 from chargehand.errors import BreakerOpen, CallFailed, ResourceMissing, TimedOut
 from chargehand.limits import BreakerState, RateWindow
-from chargehand.supervise.definitions import Definition, EffectDefinition, WorkflowDefinition
+from chargehand.supervise.definitions import Definition, EffectDefinition, Helper, WorkflowDefinition
 from chargehand.supervise.gates import Gate, verdict_of
 from chargehand.verdicts import Feedback, GateContext, Verdict
 
@@ -134,7 +134,7 @@ class Site:
     ladder: Ladder | None = None
     silent_after: float = 60.0
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=64, thread_name_prefix="chargehand"))
-    replaced: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    replaced: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     crash_point: Callable[[str, str], None] | None = None
     start: Callable[..., Coroutine[Any, Any, Any]] | None = None
     entered: Callable[[str, Any], None] | None = None
@@ -144,20 +144,24 @@ class Site:
         if self.crash_point is not None:
             self.crash_point(point, path)
 
-    def function_of(self, definition: Definition[..., Any]) -> Callable[..., Any]:
-        """Return the plain function, or what a test put in its place."""
-        return self.replaced.get(definition.full_name, definition.function)
+    def function_of(self, thing: Definition[..., Any] | Helper) -> Callable[..., Any]:
+        """Return the plain function of a definition, undo or look-up, or what a test put in its place."""
+        if not self.replaced:
+            return thing.function
+        name = thing.full_name if isinstance(thing, Definition) else thing.function
+        return self.replaced.get(name, thing.function)
 
     async def filled(self, contract: Contract, *, key: str | None = None, feedback: Feedback | None = None) -> dict[str, Any]:
         """Return the arguments that the supervisor fills."""
         values: dict[str, Any] = {}
+        stand_in = self.replaced.get(contract.function) if self.replaced else None
         for parameter in contract.filled:
             match parameter.what:
                 case "key":
                     values[parameter.name] = key
                 case "feedback":
                     values[parameter.name] = feedback
-                case "resource":
+                case "resource" if stand_in is None or parameter.name in getattr(stand_in, "takes", ()):
                     values[parameter.name] = await self.resources.get(parameter.annotation, contract.name)
         return values
 

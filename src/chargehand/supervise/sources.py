@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -86,6 +87,20 @@ class Sources:
                 return True
         return False
 
+    def nearest(self, mention: Mention) -> str | None:
+        """Say which of the sources' mentions is most like one that has no source, and where it stands."""
+        alike = [one for one in self.mentions if one.kind == mention.kind]
+        if mention.kind == "number":
+            said = abs(mention.readings[0])
+            alike = [one for one in alike if _is_slip(said, abs(one.readings[0]))]
+            found = min(alike, key=lambda one: abs(abs(one.readings[0]) - said), default=None)
+        elif mention.kind == "identifier":
+            names = get_close_matches(mention.text, [one.text for one in alike], n=1, cutoff=0.6)
+            found = next((one for one in alike if one.text in names), None)
+        else:
+            return None
+        return None if found is None else f"The nearest is {found.text!r} at {found.where}"
+
     @cached_property
     def derived(self) -> list[float]:
         """Sums, means, differences and shares of numbers that belong together, and the time between two dates."""
@@ -131,6 +146,12 @@ def sources_of(context: GateContext, *, released: bool, arguments: bool) -> list
     if released:
         values.extend((f"released.{path}", value) for path, value in context.released.items())
     return values
+
+
+def _is_slip(said: Decimal, known: Decimal) -> bool:
+    """Say whether a number looks like another one mistyped: nearly the same, or of the same digits."""
+    digits = [sorted(f"{number.normalize():f}".replace(".", "").strip("0")) for number in (said, known)]
+    return abs(known - said) <= said / 10 or digits[0] == digits[1]
 
 
 def _inputs_of(context: GateContext) -> list[tuple[str, Any]]:

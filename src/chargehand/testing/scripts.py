@@ -71,15 +71,18 @@ def accepted(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict
     return {name: value for name, value in arguments.items() if name in names}
 
 
-class StandIn:
-    """A function in another's place: it gets the arguments it names. `takes` are the resources worth making for it."""
+def stand_in(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what is put in a function's place: async, it passes on the arguments that `function` names.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        names = () if isinstance(function, Script) else inspect.signature(function).parameters
-        self.takes = frozenset(names)
-        self.__name__ = str(getattr(function, "__name__", "stand-in"))
+    Its attribute ``takes`` are the names of the resources worth making for it.
+    """
 
-    async def __call__(self, *args: Any, **arguments: Any) -> Any:
-        said = self.function(*args, **accepted(self.function, arguments))
+    async def standing_in(**arguments: Any) -> Any:
+        said = function(**accepted(function, arguments))
         return await said if inspect.isawaitable(said) else said
+
+    names = () if isinstance(function, Script) else inspect.signature(function).parameters
+    standing_in.__name__ = str(getattr(function, "__name__", "stand_in"))
+    standing_in.__dict__["takes"] = frozenset(names)
+    standing_in.__dict__["script"] = function if isinstance(function, Script) else None
+    return standing_in

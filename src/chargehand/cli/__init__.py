@@ -1,0 +1,1 @@
+"""The command line: a face of the supervisor, and the only place that installs signal handlers and configures logging."""

@@ -1,0 +1,119 @@
+"""What people write on a command line: JSON, tags, times and durations, made into values or refused with a sentence."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from chargehand.config import nearest
+from chargehand.durable import RUN_STATUSES, WAITING_KINDS, RunStatus, WaitingKind
+from chargehand.errors import InvalidInput
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)?")
+
+
+def json_given(text: str, what: str) -> Any:
+    """Return the JSON value of ``TEXT``, ``@FILE`` or ``@-`` (standard input)."""
+    source, where = text, what
+    if text.startswith("@"):
+        where = f"{what} in {text[1:]}"
+        source = _read(text[1:], what)
+    try:
+        return json.loads(source, parse_constant=_refuse_constant)
+    except ValueError as error:
+        shown = source if len(source) <= 60 else source[:59] + "…"
+        hint = " A text in JSON has double quotes." if source and source[0].isalpha() else ""
+        raise InvalidInput(f"{where} is not JSON: {shown!r}: {error}.{hint}") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _read(name: str, what: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{what} cannot be read: {name!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{what} cannot be read: {name!r} is not UTF-8: {error}.") from error
+
+
+def tags_given(pairs: Sequence[str]) -> dict[str, str]:
+    """Return tags from ``name=value`` words."""
+    tags: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise InvalidInput(f"This is no tag: {pair!r}. Write --tag name=value.")
+        tags[name] = value
+    return tags
+
+
+def seconds_given(text: str | None, option: str) -> float | None:
+    """Return the seconds of ``90``, ``90s``, ``15m``, ``2h``, ``7d``."""
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"{option} is no duration: {text!r}. Write 90s, 15m, 2h or 7d.")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def time_given(text: str | None, option: str, now: float) -> float | None:
+    """Return seconds since the epoch of an ISO date or time (this machine's zone unless it says), or of so long ago."""
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    if found is not None and found[2]:
+        return now - float(found[1]) * _UNITS[found[2]]
+    try:
+        return datetime.datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidInput(f"{option} is no time: {text!r}. Write 2026-01-31, 2026-01-31T12:00, or 7d for seven days ago.") from None
+
+
+def percent_given(text: str | None, option: str) -> float | None:
+    """Return the share of ``5%`` or ``5``, as a number from 0 to 1."""
+    if text is None:
+        return None
+    try:
+        share = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise InvalidInput(f"{option} is no share: {text!r}. Write a percentage from 0% to 100%.")
+    return share
+
+
+def statuses_given(words: Sequence[str]) -> tuple[RunStatus, ...]:
+    """Return statuses; ``rolling-back`` is understood, and ``unfinished`` stands for all that are not final."""
+    found: list[RunStatus] = []
+    for word in words:
+        status = word.replace("-", " ").lower()
+        if status == "unfinished":
+            found += ["running", "waiting", "parked", "rolling back"]
+        else:
+            found.append(cast(RunStatus, _one_of(status, RUN_STATUSES, "--status", extra=("unfinished",))))
+    return tuple(found)
+
+
+def kinds_given(words: Sequence[str]) -> tuple[WaitingKind, ...]:
+    """Return kinds of what waits for a person."""
+    return tuple(cast(WaitingKind, _one_of(word.lower(), WAITING_KINDS, "--kind")) for word in words)
+
+
+def _one_of(word: str, known: Sequence[str], option: str, extra: Sequence[str] = ()) -> str:
+    if word in known:
+        return word
+    near = nearest(word, [*known, *extra])
+    hint = f"Did you mean {near!r}?" if near else f"It is one of: {', '.join([*known, *extra])}."
+    raise InvalidInput(f"{option} cannot be {word!r}. {hint}")
+
+

@@ -1,0 +1,223 @@
+"""One invocation of a command: its settings, where it prints, and the options that every command takes."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import inspect
+import os
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chargehand.cli.safe import as_json, one_line, plain, redacted
+from chargehand.config import Settings, nearest, settings_from
+from chargehand.errors import BadConfiguration, DecisionRefused, JournalError
+from chargehand.supervise.approvals import Person
+from chargehand.supervise.definitions import WorkflowDefinition
+from chargehand.supervisor import Resource, Supervisor
+
+Row = Sequence[object]
+
+
+@dataclass
+class Invocation:
+    """What a command works with. Answers go to standard output, everything about the work to standard error."""
+
+    settings: Settings
+    json: bool = False
+    variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    out: Console = field(default_factory=lambda: _console(sys.stdout))
+    err: Console = field(default_factory=lambda: _console(sys.stderr))
+
+    # -- printing ----------
+
+    def say(self, text: object = "", style: str | None = None) -> None:
+        """Print a line of the answer. Foreign text is made safe."""
+        self.out.print(Text(plain(text), style or ""), soft_wrap=True)
+
+    def note(self, text: object, style: str | None = None) -> None:
+        """Print a line about the work, unless the answer is JSON."""
+        if not self.json:
+            self.err.print(Text(plain(text), style or "dim"), soft_wrap=True)
+
+    def answer(self, form: Any) -> None:
+        """Print the whole answer as JSON."""
+        self.raw(as_json(form, indent=2 if self.out.is_terminal else None))
+
+    def raw(self, line: str) -> None:
+        """Print a line as it is."""
+        self.out.file.write(line + "\n")
+        self.out.file.flush()
+
+    def table(self, names: Sequence[str], rows: Sequence[Row], *, styles: Callable[[Row], str] | None = None) -> None:
+        """Print a table: fitted on a terminal, whole and in columns when piped."""
+        cells = [[one_line(cell) for cell in row] for row in rows]
+        if not self.out.is_terminal:
+            widths = [max(len(line[column]) for line in [list(names), *cells]) for column in range(len(names))]
+            for line in [list(names), *cells]:
+                self.raw("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            return
+        table = Table(*names, box=box.SIMPLE_HEAD, header_style="bold")
+        for row, line in zip(rows, cells, strict=True):
+            table.add_row(*(Text(cell) for cell in line), style=styles(row) if styles is not None else None)
+        self.out.print(table)
+
+    def shown(self, value: Any) -> Any:
+        """Return a value without what is redacted."""
+        return redacted(value, self.settings.redact)
+
+    # -- supervisors ----------
+
+    def reading(self) -> Supervisor:
+        """Return a supervisor that starts and drives nothing. Raises `JournalError` when there is no journal."""
+        self._needs_journal()
+        return self.supervisor(work=False)
+
+    def supervisor(
+        self, workflows: Sequence[WorkflowDefinition[..., Any]] = (), resources: Sequence[Resource[Any]] = (), *, work: bool
+    ) -> Supervisor:
+        """Return a supervisor of these settings."""
+        settings = self.settings
+        return Supervisor(
+            settings.journal,
+            workflows,
+            work=work,
+            environment=settings.environment,
+            resources=resources,
+            approve=settings.approve,
+            pace=settings.pace(),
+        )
+
+    def _needs_journal(self) -> None:
+        journal = self.settings.journal
+        if journal == "memory:":
+            raise BadConfiguration("The journal memory: lives and dies with one process, so there is nothing to read. Give --journal FILE.")
+        path = journal.removeprefix("sqlite:///")
+        if "://" not in path and not Path(path).exists():
+            raise JournalError(f"There is no journal: {path!r}. `chargehand run` makes one; --journal names another.")
+
+    # -- people ----------
+
+    def person(self, named: str | None) -> Person:
+        """Return who decides, having checked the secret. Raises `DecisionRefused`.
+
+        Where the configuration names no principals, it is who is logged in, without any role.
+        """
+        principals = self.settings.principals
+        name = named or self.variables.get("CHARGEHAND_PRINCIPAL")
+        if not principals:
+            if name is not None:
+                raise BadConfiguration(f"No principals are configured, so nobody can decide as {name!r}. `chargehand principal {name}` makes one.")
+            return Person(_login(), vouched_by="login")
+        if name is None:
+            raise DecisionRefused(f"This decision needs a principal: {', '.join(sorted(principals))}. Give --as NAME or set CHARGEHAND_PRINCIPAL.")
+        if name not in principals:
+            near = nearest(name, principals)
+            hint = f"Did you mean {near!r}?" if near else f"Configured are: {', '.join(sorted(principals))}."
+            raise DecisionRefused(f"There is no principal {name!r}. {hint}")
+        if not principals[name].knows(self._secret(name)):
+            raise DecisionRefused(f"That is not the secret of {name!r}. Nothing was decided.")
+        return Person(name, principals[name].roles)
+
+    def starter(self, named: str | None) -> str:
+        """Return who starts a run: a principal whose secret was checked, else who is logged in."""
+        if named is None and "CHARGEHAND_PRINCIPAL" not in self.variables:
+            return _login()
+        return self.person(named).id
+
+    def _secret(self, name: str) -> str:
+        given = self.variables.get("CHARGEHAND_SECRET")
+        if given is not None:
+            return given
+        if not sys.stdin.isatty():
+            raise DecisionRefused(f"The secret of {name!r} is missing. Set CHARGEHAND_SECRET, or decide on a terminal.")
+        return getpass.getpass(f"Secret of {name}: ", sys.stderr)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "somebody"
+
+
+def _console(stream: Any) -> Console:
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+# -- the options of every command ----------
+
+Journal = Annotated[str | None, typer.Option("--journal", metavar="URL", help="The journal: a SQLite file.", rich_help_panel="Everywhere")]
+Environment = Annotated[
+    str | None, typer.Option("--environment", metavar="NAME", help="The environment that this process serves.", rich_help_panel="Everywhere")
+]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="The configuration file, else found upwards.", rich_help_panel="Everywhere")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.", rich_help_panel="Everywhere")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Everywhere")]
+
+
+def _common(
+    journal: Journal = None, environment: Environment = None, config: Config = None, json: AsJson = False, debug: Debug = False
+) -> None:
+    """Take the options of every command."""
+
+
+_COMMON = inspect.signature(_common, eval_str=True).parameters
+
+Body = Callable[..., int | None | Coroutine[Any, Any, int | None]]
+
+
+def command(app: typer.Typer, name: str, panel: str, *, hidden: bool = False) -> Callable[[Body], Body]:
+    """Register a function as a command; its first argument is the `Invocation`, its result the exit status.
+
+    A coroutine function is run in an event loop of its own.
+    """
+
+    def register(body: Body) -> Body:
+        app.command(name, help=inspect.getdoc(body), rich_help_panel=panel, hidden=hidden)(_with_common_options(body))
+        return body
+
+    return register
+
+
+def _with_common_options(body: Body) -> Callable[..., int]:
+    own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
+    settable = {"approve"}
+
+    def invoke(**given: Any) -> int:
+        common = {key: given.pop(key) for key in _COMMON}
+        variables = dict(os.environ)
+        if common["config"] is not None:
+            variables["CHARGEHAND_CONFIG"] = common["config"]
+        options = {key: common[key] for key in ("journal", "environment")}
+        options |= {key: given.pop(key) for key in settable & given.keys()}
+        settings = settings_from(options=options, variables=variables)
+        outcome = body(Invocation(settings, common["json"], variables), **given)
+        status = asyncio.run(_awaited(outcome)) if inspect.iscoroutine(outcome) else outcome
+        return int(status or 0)  # type: ignore[arg-type]
+
+    update_wrapper(invoke, body)
+    parameters = [*own, *_COMMON.values()]
+    ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    invoke.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    return invoke
+
+
+async def _awaited(outcome: Coroutine[Any, Any, int | None]) -> int | None:
+    return await outcome
+
+
+__all__ = ["Invocation", "command"]

@@ -1,0 +1,144 @@
+"""From ``module:name`` to the user's definitions: importing what the command line or the configuration names.
+
+A module may be a file. It gets the name that it has for the program it belongs to: the path from the outermost package
+on, so that a workflow is called the same whether it is run from its file or from its module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from chargehand.config import Settings, nearest
+from chargehand.errors import BadConfiguration, ChargehandError, DefinitionError, UnknownWorkflow
+from chargehand.supervise.definitions import WorkflowDefinition
+from chargehand.supervise.discover import reachable
+from chargehand.supervisor import Resource
+
+AnyWorkflow = WorkflowDefinition[..., Any]
+
+
+def workflow_at(reference: str) -> AnyWorkflow:
+    """Return the workflow that ``module:name`` or ``path/to/file.py:name`` names; the name may be left out when there is one."""
+    module_name, _, name = reference.partition(":") if reference.endswith(".py") else reference.rpartition(":")
+    if not module_name:
+        module_name, name = name, ""
+    module = _imported(module_name, reference)
+    found = {key: value for key, value in vars(module).items() if isinstance(value, WorkflowDefinition)}
+    if not name:
+        if len(found) == 1:
+            return next(iter(found.values()))
+        listed = ", ".join(sorted(found)) or "none"
+        raise UnknownWorkflow(f"{module_name} has not one workflow but: {listed}. Write {module_name}:name.")
+    thing = getattr(module, name, None)
+    if thing is None:
+        near = nearest(name, found)
+        hint = f"Did you mean {module_name}:{near}?" if near else f"It has: {', '.join(sorted(found)) or 'no workflow'}."
+        raise UnknownWorkflow(f"{module_name} has no {name!r}. {hint}")
+    if not isinstance(thing, WorkflowDefinition):
+        raise DefinitionError(f"{reference} is no workflow: {type(thing).__name__}. Decorate an async function with @workflow.")
+    return thing
+
+
+def workflows_at(references: Sequence[str], settings: Settings) -> list[AnyWorkflow]:
+    """Return the workflows that a command names, else those of the configuration."""
+    named = list(references) or list(settings.workflows)
+    look_beside(settings)
+    if not named:
+        where = settings.file or "chargehand.toml"
+        raise BadConfiguration(f"No workflow is named. Give module:workflow, or set workflows in {where}.")
+    return [workflow_at(reference) for reference in named]
+
+
+def resources_for(workflows: Iterable[AnyWorkflow], references: Sequence[str]) -> list[Resource[Any]]:
+    """Return the resources that are named, and those that the modules of the workflows and of what they call define.
+
+    Of two that make the same kind of thing, the one that is named counts.
+    """
+    named = [resource for reference in references for resource in _resources_at(reference)]
+    modules = {definition.function.__module__ for definition in reachable(list(workflows))}
+    beside = [
+        value for name in sorted(modules) for value in vars(sys.modules.get(name, ModuleType(name))).values() if isinstance(value, Resource)
+    ]
+    found: dict[Any, Resource[Any]] = {}
+    for resource in (*named, *beside):
+        found.setdefault(resource.kind, resource)
+    return list(found.values())
+
+
+def _resources_at(reference: str) -> list[Resource[Any]]:
+    module_name, _, name = reference.rpartition(":")
+    if not module_name or not name:
+        raise BadConfiguration(f"This names no resources: {reference!r}. Write module:name of a Resource or of a list of them.")
+    thing = getattr(_imported(module_name, reference), name, None)
+    things = list(thing) if isinstance(thing, (list, tuple)) else [thing]
+    if not things or not all(isinstance(one, Resource) for one in things):
+        raise BadConfiguration(f"{reference} holds no resources: {thing!r}. It is a Resource or a list of them.")
+    return things
+
+
+# -- importing ----------
+
+
+def _imported(name: str, reference: str) -> ModuleType:
+    if name.endswith(".py") or "/" in name or "\\" in name:
+        return _imported_file(Path(name), reference)
+    _look_in(Path.cwd())
+    return _import(name, reference)
+
+
+def _imported_file(file: Path, reference: str) -> ModuleType:
+    if not file.is_file():
+        raise BadConfiguration(f"There is no file {str(file)!r}, which {reference!r} names.")
+    path = file.resolve()
+    root, parts = path.parent, [path.stem]
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    if not all(part.isidentifier() for part in parts):
+        raise BadConfiguration(f"{str(file)!r} cannot be imported: {'.'.join(parts)!r} is no name of a module. Rename the file.")
+    _look_in(root)
+    module = _import(".".join(parts), reference)
+    loaded = getattr(module, "__file__", None)
+    if loaded is None or Path(loaded).resolve() != path:
+        raise BadConfiguration(f"{str(file)!r} cannot be imported: another module is called {'.'.join(parts)!r} ({loaded}). Rename the file.")
+    return module
+
+
+def look_beside(settings: Settings) -> None:
+    """Let modules be found beside the configuration file."""
+    if settings.file is not None:
+        _look_in(settings.file.parent)
+
+
+def _look_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ChargehandError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise BadConfiguration(
+                f"There is no module {error.name!r}, which {reference!r} names. Run in its directory, or give the path of its file."
+            ) from error
+        raise BadConfiguration(f"{name} cannot be imported: it imports {error.name!r}, which is not installed.") from error
+    except (Exception, SystemExit) as error:
+        raise BadConfiguration(f"{name} cannot be imported: {type(error).__name__}: {error} ({_place(error)}).") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return file and line where an import failed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"

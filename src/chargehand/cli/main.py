@@ -1,0 +1,97 @@
+"""The command line's entry: which commands there are, and how every error becomes one line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import chargehand
+from chargehand.cli import deciding, inbox, keeping, reading, reference, replaying, running, working
+from chargehand.cli.safe import as_json, one_line
+from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, exit_status
+
+EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+
+USAGE_ERRORS = tuple(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What the parser raises; where the class lives differs between versions of Typer."""
+
+app = typer.Typer(
+    name="chargehand",
+    help="Supervises teams of LLM agents: gates, an effect ledger, sagas, durable replay and approvals over one event log.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"chargehand {chargehand.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _everywhere(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    """Take what may stand before a command."""
+
+
+running.register(app)
+working.register(app)
+reading.register(app)
+inbox.register(app)
+deciding.register(app)
+replaying.register(app)
+keeping.register(app)
+reference.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status. Prints an error as one line; `--debug` adds the traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        status = app(words, prog_name="chargehand", standalone_mode=False)
+        sys.stdout.flush()
+        return int(status or 0)
+    except ChargehandError as error:
+        return _complain(words, error.code, error.message, exit_status(error))
+    except USAGE_ERRORS as error:
+        return _complain(words, "usage", _usage(words, error), EXIT_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain(words, "interrupted", "Interrupted. Runs stay as they are; what was acknowledged is kept.", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except Exception as error:
+        text = f"A defect in Chargehand: {type(error).__name__}: {error}. Please report it with what --debug shows."
+        return _complain(words, "defect", text, EXIT_DEFECT)
+
+
+def _usage(words: Sequence[str], error: BaseException) -> str:
+    """Return the parser's finding, and where help is."""
+    context = getattr(error, "ctx", None)
+    where = getattr(context, "command_path", None) or "chargehand"
+    told = str(getattr(error, "format_message", lambda: str(error))())
+    return f"{told.rstrip('.')}. See `{where} --help`."
+
+
+def _complain(words: Sequence[str], code: str, message: str, status: int) -> int:
+    if "--debug" in words:
+        traceback.print_exc()
+    if "--json" in words:
+        print(as_json({"error": {"code": code, "message": message, "exit": status}}), file=sys.stderr)
+    else:
+        print(f"chargehand: {one_line(message)} [{code}]", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

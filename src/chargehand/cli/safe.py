@@ -1,0 +1,111 @@
+"""What may be printed: foreign text without terminal control, values without what is redacted.
+
+Agents, services and error messages write what they like. An escape sequence in it could colour, move or hide what a
+person is about to approve, so nothing foreign reaches the terminal before it went through here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+REDACTED = "[redacted]"
+
+_ESCAPES = re.compile(
+    r"""
+    (?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)          # OSC: titles, links, the clipboard
+    | (?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x9c]*(?:\x1b\\|\x9c)  # DCS, SOS, PM, APC
+    | (?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?                          # CSI: colours, cursor, erasing
+    | \x1b[ -/]*[0-~]?                                           # other escapes, and those that never end: what follows is kept
+    """,
+    re.VERBOSE,
+)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+"""What is left of control characters, and those that turn the direction of reading: shown as a mark."""
+
+
+def plain(text: object) -> str:
+    """Return foreign text as it may be printed: no escape sequences, no control characters but line breaks and tabs."""
+    return _CONTROLS.sub("\ufffd", _ESCAPES.sub("", str(text).replace("\r\n", "\n")))
+
+
+def one_line(text: object, limit: int | None = None) -> str:
+    """Return foreign text as it may be printed within a line, cut to `limit` characters."""
+    line = " ".join(plain(text).split())
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """Return JSON text that a terminal may print: control characters are written as escapes of JSON."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}" if found[0] != "\n" else "\n", text)
+
+
+def short_json(value: Any, limit: int = 160) -> str:
+    """Return JSON for one line of a list, cut to `limit` characters."""
+    text = as_json(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def redacted(value: Any, names: Collection[str]) -> Any:
+    """Return a JSON value in which the values of these keys, and of keys that end in them, are replaced by a mark."""
+    return _redacted(value, frozenset(_key(name) for name in names))
+
+
+def _redacted(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: REDACTED if item is not None and _hidden(str(key), names) else _redacted(item, names) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted(item, names) for item in value]
+    return value
+
+
+def _key(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(" ", "_").lower()
+
+
+def _hidden(name: str, names: frozenset[str]) -> bool:
+    key = _key(name)
+    return key in names or any(key.endswith("_" + hidden) for hidden in names)
+
+
+def holds_mark(value: Any) -> bool:
+    """Say whether a value contains the mark of redaction: such a value was copied from what is shown."""
+    if isinstance(value, Mapping):
+        return any(holds_mark(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(holds_mark(item) for item in value)
+    return bool(value == REDACTED)
+
+
+# -- times ----------
+
+
+def moment(time: float) -> str:
+    """Return a time as this machine's own zone writes it."""
+    return datetime.datetime.fromtimestamp(time).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def iso(time: float | None) -> str | None:
+    """Return a time in UTC for JSON."""
+    return None if time is None else datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person reads it."""
+    if seconds < 0:
+        return "-" + duration(-seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

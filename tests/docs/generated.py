@@ -1,0 +1,184 @@
+"""What the documentation takes from the code: the parts between two marks, made here and held by a test.
+
+    python tests/docs/generated.py          # say what is out of date
+    python tests/docs/generated.py --write  # bring it up to date
+
+A part stands in a page between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from chargehand.core.lifecycle import EFFECT_MOVES, OPEN_STAGES, SETTLED_STAGES, STANDING_STAGES
+from chargehand.errors import (
+    EXIT_FAILED,
+    EXIT_JOURNAL,
+    EXIT_OK,
+    EXIT_PARKED,
+    EXIT_REFUSED,
+    EXIT_UNKNOWN,
+    EXIT_USAGE,
+    EXIT_WAITING,
+    ChargehandError,
+    JournalError,
+    error_classes,
+    exit_status,
+    http_status,
+)
+from chargehand.events import EVENT_TYPES
+from chargehand.failures import MAST, SYSTEM
+
+DOCS = Path(__file__).parents[2] / "docs"
+SOURCE = DOCS.parent / "src" / "chargehand"
+
+# -- the life of an effect ----------
+
+
+def effect_life() -> str:
+    """Return the moves of `EFFECT_MOVES` as a Mermaid state diagram."""
+
+    def name(stage: str) -> str:
+        return stage.replace(" ", "_")
+
+    stages = list(dict.fromkeys([*(start for start, _ in EFFECT_MOVES), *EFFECT_MOVES.values()]))
+    lines = ["```mermaid", "stateDiagram-v2", "    direction TB", f"    [*] --> {name(stages[0])}"]
+    lines += [f'    state "{stage}" as {name(stage)}' for stage in stages if " " in stage]
+    labels: dict[tuple[str, str], list[str]] = {}
+    for (start, event), end in EFFECT_MOVES.items():
+        labels.setdefault((start, end), []).append(event)
+    lines += [f"    {name(start)} --> {name(end)}: {', '.join(events)}" for (start, end), events in labels.items()]
+    last = [stage for stage in stages if not any(start == stage for start, _ in EFFECT_MOVES)]
+    lines += [f"    {name(stage)} --> [*]" for stage in last]
+    return "\n".join([*lines, "```"])
+
+
+def effect_stages() -> str:
+    """Return a table of the stages: is it settled, may it be in the world, is its outcome unknown."""
+    stages = list(dict.fromkeys([*(start for start, _ in EFFECT_MOVES), *EFFECT_MOVES.values()]))
+    rows = ["| stage | the workflow has its answer | it is, or may be, in the world | its outcome is unknown |", "|---|---|---|---|"]
+    for stage in stages:
+        marks = ["yes" if stage in group else "" for group in (SETTLED_STAGES, STANDING_STAGES, OPEN_STAGES)]
+        rows.append(f"| {stage} | " + " | ".join(marks) + " |")
+    return "\n".join(rows)
+
+
+# -- tables ----------
+
+
+def event_types() -> str:
+    """Return the closed list of event types."""
+    return "\n".join(
+        ["| event | what is true from here on |", "|---|---|", *(f"| `{kind}` | {said} |" for kind, said in EVENT_TYPES.items())]
+    )
+
+
+def failure_modes() -> str:
+    """Return the failure modes and system classes."""
+    rows = [*MAST.items(), *SYSTEM.items()]
+    return "\n".join(["| mode | the failure |", "|---|---|", *(f"| {mode} | {said} |" for mode, said in rows)])
+
+
+def modules() -> str:
+    """Return what each package and module is for: the first sentence of its docstring, floor by floor."""
+    contract = configparser.ConfigParser()
+    contract.read(DOCS.parent / ".importlinter")
+    layers = contract["importlinter:contract:floors"]["layers"].split()
+    rows = ["| module | what it is for |", "|---|---|"]
+    for name in [name for name in layers if name != "|"]:
+        folder = SOURCE / name
+        paths = sorted(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+        rows += [f"| `{path.relative_to(SOURCE)}` | {_first_sentence(path)} |" for path in paths if path.name != "__init__.py"]
+    return "\n".join(rows)
+
+
+def _first_sentence(path: Path) -> str:
+    said = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return " ".join(said.split("\n\n")[0].split()).replace("|", "\\|")
+
+
+# -- errors ----------
+
+WHOSE = {"yours": "yours", "agent": "an agent's", "world": "the world's", "ours": "ours"}
+
+EXITS = {
+    EXIT_OK: "it was done",
+    EXIT_FAILED: "a run failed or was cancelled",
+    EXIT_USAGE: "the command, the code or the configuration cannot be used",
+    EXIT_WAITING: "something waits for time or a person",
+    EXIT_PARKED: "a run is parked, or something is overdue or in doubt",
+    EXIT_JOURNAL: "the journal cannot be read or written",
+    EXIT_UNKNOWN: "there is no such run, entry or workflow",
+    EXIT_REFUSED: "it was refused",
+}
+
+
+def documented_errors() -> list[type[ChargehandError]]:
+    """Return every error class of the package, in the order of errors.py; tests may define others, which do not count."""
+    return [kind for kind in error_classes() if kind.__module__ == "chargehand.errors"]
+
+
+def made(kind: type[ChargehandError]) -> ChargehandError:
+    """Return an error of this class without calling its own constructor: the statuses ask for code and class only."""
+    return kind.__new__(kind, "", [ValueError()]) if issubclass(kind, ExceptionGroup) else kind.__new__(kind)
+
+
+def error_facts(kind: type[ChargehandError]) -> str:
+    """Return the line under an error's heading: class, whose doing, exit status, HTTP status."""
+    error = made(kind)
+    family = " A `JournalError`." if issubclass(kind, JournalError) and kind is not JournalError else ""
+    return (
+        f"`{kind.__name__}` · whose doing: {WHOSE[kind.blame]} · exit status {exit_status(error)} · "
+        f"HTTP status {http_status(error)}.{family}"
+    )
+
+
+def exit_statuses() -> str:
+    """Return the table of exit statuses."""
+    return "\n".join(["| exit status | what it says |", "|---|---|", *(f"| {status} | {said} |" for status, said in EXITS.items())])
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "effect life": effect_life,
+    "effect stages": effect_stages,
+    "event types": event_types,
+    "modules": modules,
+    "failure modes": failure_modes,
+    "exit statuses": exit_statuses,
+}
+for _kind in documented_errors():
+    PARTS[f"error {_kind.code}"] = lambda kind=_kind: error_facts(kind)  # type: ignore[misc]
+
+
+def renewed(text: str) -> str:
+    """Return a page with its generated parts made anew. Raises `KeyError` for a part that nobody makes."""
+
+    def part(match: re.Match[str]) -> str:
+        name = match["name"]
+        return f"<!-- generated: {name} -->\n{PARTS[name]()}\n<!-- end of {name} -->"
+
+    return re.sub(r"<!-- generated: (?P<name>[^>]+?) -->\n.*?<!-- end of (?P=name) -->", part, text, flags=re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Return the pages that have generated parts."""
+    return [page for page in sorted(DOCS.rglob("*.md")) if "<!-- generated: " in page.read_text()]
+
+
+def main() -> int:
+    """Say which pages are out of date, or write them."""
+    old = [page for page in pages() if renewed(page.read_text()) != page.read_text()]
+    for page in old:
+        print(page.relative_to(DOCS.parent))
+        if "--write" in sys.argv:
+            page.write_text(renewed(page.read_text()))
+    return 1 if old and "--write" not in sys.argv else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""One file per promise of docs/promises.md. Each test would fail if the promise were broken."""
