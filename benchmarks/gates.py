@@ -34,8 +34,9 @@ from examples.invoices import gates as invoices_gates  # noqa: E402
 from pydantic_core import to_jsonable_python  # noqa: E402
 
 from benchmarks.handoffs import Handoff, incident, invoices, workbench  # noqa: E402
+from chargehand.errors import Rejected  # noqa: E402
 from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
-from chargehand.supervise.gates import Gate, verdict_of  # noqa: E402
+from chargehand.supervise.gates import Gate, as_gate, verdict_of  # noqa: E402
 from chargehand.verdicts import Fact, Feedback, GateContext, ReleasedFact, Verdict  # noqa: E402
 
 WORKBENCH_GATES = [
@@ -135,6 +136,32 @@ async def measure(
     return tally
 
 
+async def hot_path(rounds: int = 7, calls: int = 5_000) -> dict[str, float]:
+    """Return microseconds per `verdict_of` for the smallest gates: the fastest of several rounds."""
+
+    def passes(output: list[int]) -> None: ...
+
+    def looks_around(output: list[int], context: GateContext) -> None: ...
+
+    def rejects(output: list[int]) -> None:
+        raise Rejected("no")
+
+    async def waits(output: list[int]) -> None: ...
+
+    context = GateContext("measured", "agent", 1, {})
+    fastest: dict[str, float] = {}
+    for check in (passes, looks_around, rejects, waits):
+        gate = as_gate(check)
+        took = []
+        for _ in range(rounds):
+            began = perf_counter()
+            for _ in range(calls):
+                await verdict_of(gate, [1, 2, 3], context)
+            took.append((perf_counter() - began) / calls * 1e6)
+        fastest[check.__name__] = min(took)
+    return fastest
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table that is printed."""
     lines = [f"{'source':20} {'gate':27} {'hand-offs':24} {'of':>5} {'rejected':>9} {'95 % interval':>17} {'abstained':>10}"]
@@ -167,10 +194,13 @@ async def main() -> None:
         skipped.append("workbench: the recorded runs are not here (see benchmarks/handoffs/workbench.py)")
     rows = [row for tally in tallies for row in tally.rows()]
     print(table(rows))
+    hot = await hot_path()
+    print("verdict_of, µs:", ", ".join(f"{name} {took:.2f}" for name, took in hot.items()))
     print(*(f"skipped: {one}" for one in skipped), f"{perf_counter() - began:.1f} s", sep="\n")
     report = {
         "rows": rows,
         "skipped": skipped,
+        "verdict_of_microseconds": hot,
         "handoffs_sha256": {tally.source: tally.digest.hexdigest() for tally in tallies},
         "verdict_milliseconds": {
             tally.source: {gate: {"median": 1e3 * median(took), "most": 1e3 * max(took)} for gate, took in tally.seconds.items()}

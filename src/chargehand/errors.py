@@ -439,6 +439,20 @@ def error_classes() -> list[type[ChargehandError]]:
 # -- one table from code to exit status and HTTP status ----------
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_WAITING, EXIT_PARKED, EXIT_JOURNAL, EXIT_UNKNOWN, EXIT_REFUSED = range(8)
+EXIT_DEFECT = 70
+
+EXITS: dict[int, str] = {
+    EXIT_OK: "done",
+    EXIT_FAILED: "the run failed, or more runs failed than were allowed, or a check found something",
+    EXIT_USAGE: "the command, its input or the configuration cannot be used",
+    EXIT_WAITING: "something waits for a person, or a decision was not taken up in time",
+    EXIT_PARKED: "a run is parked: a letter, a doubt, or code that no longer fits",
+    EXIT_JOURNAL: "the journal is not there, not readable, full, locked, damaged or newer",
+    EXIT_UNKNOWN: "there is no such run, entry or workflow",
+    EXIT_REFUSED: "refused: by the rules of a decision, another environment, or another input under the same id",
+    EXIT_DEFECT: "a defect in Chargehand",
+}
+"""What each exit status of the command line means."""
 
 _EXIT: dict[str, int] = {
     "unknown-run": EXIT_UNKNOWN,
@@ -472,6 +486,8 @@ def exit_status(error: ChargehandError) -> int:
         return EXIT_JOURNAL
     if isinstance(error, Failure):
         return EXIT_FAILED
+    if error.blame == "ours":
+        return EXIT_DEFECT
     return _EXIT.get(error.code, EXIT_USAGE)
 
 

@@ -251,10 +251,17 @@ async def failing_together() -> str:
 async def stopping_early() -> str:
     """After the first failure the others start nothing new."""
     try:
-        await gather(book("none left"), two_notes("other", "y"), stop_early=True)
+        await gather(book("none left"), slowly("other"), stop_early=True)
     except BranchesFailed as failures:
         return f"{len(failures.failures)} failed"
     return "none failed"
+
+
+@workflow(name="slowly")
+async def slowly(ref: str) -> str:
+    await charge(f"{ref} first")
+    await sleep(1000)
+    return await charge(f"{ref} second")
 
 
 @workflow(name="containing")

@@ -24,7 +24,7 @@ from .world import World
 ROUNDS = 300
 """How often the outside may act on a run of the catalogue. More means that it goes in circles."""
 
-PATIENCE = 20.0
+PATIENCE = 5.0
 """Real seconds in which a run has to come to rest."""
 
 
@@ -62,6 +62,8 @@ class Outside:
         calm = 0
         while calm < 5:
             calm = 0 if await self._busy(ids) else calm + 1
+            if self.world.hanging and (wait := self.clock.next_wait()) is not None:
+                self.clock.jump(wait)
             await asyncio.sleep(0 if calm or self.clock.next_wait() is None else 0.0002)
             if time.monotonic() > until:
                 raise Stuck(f"The runs {ids} do not come to rest.\n" + await self.told(ids))

@@ -75,10 +75,11 @@ class FileBook(Book):
             fcntl.flock(lock, fcntl.LOCK_EX)
             facts = self.facts()
             known = len(facts)
-            yield facts
-            if facts[known:]:
+            try:
+                yield facts
+            finally:
                 text = "".join(json.dumps(fact) + "\n" for fact in facts[known:])
-                with open(self._path, "a", encoding="utf-8") as file:
+                with open(self._path, "ab") as file:
                     os.write(file.fileno(), text.encode())  # one write: a reader sees a line whole or not at all
 
 
@@ -95,7 +96,8 @@ class World:
     """The services, as one process sees them.
 
     `seen` is called with every new fact. `dead` says that the process which holds this handle has died: from then on it
-    reaches nobody, and whatever it still does waits for ever. `slow` is how long a journey takes.
+    reaches nobody, and whatever it still does waits for ever. `slow` is how long a journey takes. `hanging` counts the
+    calls that wait for an answer which never comes.
     """
 
     book: Book
@@ -103,6 +105,7 @@ class World:
     seen: Callable[[Fact], None] | None = None
     dead: bool = False
     slow: float = 0.0
+    hanging: int = 0
 
     async def journey(self) -> None:
         """Travel to a service or back: other branches run meanwhile."""
@@ -110,10 +113,16 @@ class World:
         while self.dead:
             await asyncio.get_running_loop().create_future()
 
-    def _note(self, facts: list[Fact], fact: Fact) -> None:
-        facts.append(fact)
-        if self.seen is not None:
-            self.seen(fact)
+    @contextmanager
+    def _writing(self) -> Iterator[list[Fact]]:
+        with self.book.writing() as facts:
+            known = len(facts)
+            try:
+                yield facts
+            finally:
+                new = facts[known:]
+        if new and self.seen is not None:
+            self.seen(new[-1])
 
     def _trouble(self, facts: Sequence[Fact], tool: str, ref: str) -> Trouble:
         plan = self.troubles.get((tool, ref), ())
@@ -126,21 +135,28 @@ class World:
         """Have a service do (`what` is "happened") or take back ("undone") something. A known key does nothing again."""
         await self.journey()
         place = tool if what == "happened" else f"{tool}!undo"
-        with self.book.writing() as facts:
-            self._note(facts, Fact("arrived", place, ref, key))
+        with self._writing() as facts:
+            facts.append(Fact("arrived", place, ref, key))
             trouble = self._trouble(facts, place, ref)
             if trouble in ("refused", "never"):
                 raise NotDone(f"{place} {ref} was refused", permanent=trouble == "never")
             if trouble in ("busy", "broken"):
                 raise HttpError(429 if trouble == "busy" else 500)
             if not (key and Fact(what, tool, ref, key) in facts):
-                self._note(facts, Fact(what, tool, ref, key))
+                facts.append(Fact(what, tool, ref, key))
         await self.journey()
         if trouble == "lost":
             raise ConnectionResetError("the connection was reset")
         if trouble == "hangs":
+            await self._hang()
+        return b"\xff" if trouble == "garbage" else f"{tool}-{ref}-receipt"  # type: ignore[return-value]
+
+    async def _hang(self) -> None:
+        self.hanging += 1
+        try:
             await asyncio.get_running_loop().create_future()
-        return "?" if trouble == "garbage" else f"{tool}-{ref}-receipt"
+        finally:
+            self.hanging -= 1
 
     async def make(self, tool: str, ref: str, key: str = "") -> str:
         """Have a service do something."""
@@ -153,8 +169,8 @@ class World:
     async def find(self, tool: str, ref: str) -> str:
         """Look up whether something happened and was not taken back. Raises `NotDone`."""
         await self.journey()
-        with self.book.writing() as facts:
-            self._note(facts, Fact("looked up", tool, ref))
+        with self._writing() as facts:
+            facts.append(Fact("looked up", tool, ref))
             if net(facts)[(tool, ref)] <= 0:
                 raise NotDone(f"{tool} knows nothing of {ref}")
         return f"{tool}-{ref}-receipt"
@@ -162,9 +178,9 @@ class World:
     async def ran(self, label: str) -> str:
         """Note that a step ran. Raises what its troubles say."""
         await self.journey()
-        with self.book.writing() as facts:
-            self._note(facts, Fact("arrived", "step", label))
-            self._note(facts, Fact("ran", "step", label))
+        with self._writing() as facts:
+            facts.append(Fact("arrived", "step", label))
+            facts.append(Fact("ran", "step", label))
             trouble = self._trouble(facts, "step", label)
         await self.journey()
         if trouble == "broken":

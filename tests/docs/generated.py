@@ -17,14 +17,6 @@ from pathlib import Path
 
 from chargehand.core.lifecycle import EFFECT_MOVES, OPEN_STAGES, SETTLED_STAGES, STANDING_STAGES
 from chargehand.errors import (
-    EXIT_FAILED,
-    EXIT_JOURNAL,
-    EXIT_OK,
-    EXIT_PARKED,
-    EXIT_REFUSED,
-    EXIT_UNKNOWN,
-    EXIT_USAGE,
-    EXIT_WAITING,
     ChargehandError,
     JournalError,
     error_classes,
@@ -106,17 +98,6 @@ def _first_sentence(path: Path) -> str:
 
 WHOSE = {"yours": "yours", "agent": "an agent's", "world": "the world's", "ours": "ours"}
 
-EXITS = {
-    EXIT_OK: "it was done",
-    EXIT_FAILED: "a run failed or was cancelled",
-    EXIT_USAGE: "the command, the code or the configuration cannot be used",
-    EXIT_WAITING: "something waits for time or a person",
-    EXIT_PARKED: "a run is parked, or something is overdue or in doubt",
-    EXIT_JOURNAL: "the journal cannot be read or written",
-    EXIT_UNKNOWN: "there is no such run, entry or workflow",
-    EXIT_REFUSED: "it was refused",
-}
-
 
 def documented_errors() -> list[type[ChargehandError]]:
     """Return every error class of the package, in the order of errors.py; tests may define others, which do not count."""
@@ -138,18 +119,12 @@ def error_facts(kind: type[ChargehandError]) -> str:
     )
 
 
-def exit_statuses() -> str:
-    """Return the table of exit statuses."""
-    return "\n".join(["| exit status | what it says |", "|---|---|", *(f"| {status} | {said} |" for status, said in EXITS.items())])
-
-
 PARTS: dict[str, Callable[[], str]] = {
     "effect life": effect_life,
     "effect stages": effect_stages,
     "event types": event_types,
     "modules": modules,
     "failure modes": failure_modes,
-    "exit statuses": exit_statuses,
 }
 for _kind in documented_errors():
     PARTS[f"error {_kind.code}"] = lambda kind=_kind: error_facts(kind)  # type: ignore[misc]

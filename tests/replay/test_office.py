@@ -26,15 +26,11 @@ def office() -> Office:
 
 def test_the_judge_agrees_with_the_recordings_own_flags(recordings: Recordings) -> None:
     """Right, harmful and harmless, computed from the states alone, are what was recorded, in every run."""
-    differing = [
-        run.number for run in recordings.runs if recordings.judge(run, recordings.recorded_state(run)) != run.outcome
-    ]
+    differing = [run.number for run in recordings.runs if recordings.judge(run, recordings.recorded_state(run)) != run.outcome]
     assert differing == []
 
 
-def test_playing_the_recorded_changes_gives_the_recorded_state_and_back(
-    recordings: Recordings, sample: list[RecordedRun]
-) -> None:
+def test_playing_the_recorded_changes_gives_the_recorded_state_and_back(recordings: Recordings, sample: list[RecordedRun]) -> None:
     """The database and the independent fold end alike, and the undos lead back to the start exactly."""
     image = template(recordings.start)
     for run in sample:

@@ -22,9 +22,7 @@ START = {
     "email": {"00000007": ("00000007", "inbox", "bob.ray@b.example", "hello", "2023-11-30 10:00:00", "text")},
     "plots": {},
     "project_tasks": {"00000002": ("00000002", "paint", "bob.ray@b.example", "Backlog", "2023-12-01", "Design")},
-    "crm": {
-        "00000003": ("00000003", "ann.lee@b.example", "C D", "c@d.example", None, "2023-11-01", "X", "Won", None, None)
-    },
+    "crm": {"00000003": ("00000003", "ann.lee@b.example", "C D", "c@d.example", None, "2023-11-01", "X", "Won", None, None)},
 }
 FOUND = Seen("calendar.search_events", {}, "00000001 00000002 00000003 00000007", failed=False, changed=False)
 
@@ -100,23 +98,15 @@ def test_new_meetings_lie_where_the_request_wants_them() -> None:
     assert at(free, "2023-12-02 10:00:00") == "time_as_asked"
     assert at(free, "2023-11-29 10:00:00") == "possible_time"
     assert at(free, "tomorrow") == "possible_time"
-    assert (
-        at("Schedule a 30-minute meeting called 'talk' with ann for December 8 at 2:30", "2023-12-08 14:30:00") is None
-    )
+    assert at("Schedule a 30-minute meeting called 'talk' with ann for December 8 at 2:30", "2023-12-08 14:30:00") is None
 
 
 def test_a_second_deletion_needs_a_word_for_several() -> None:
     """One meeting asked for is one deletion; for "all" the guard lets two pass and then asks a person."""
     done = Seen("calendar.delete_event", {}, "done", failed=False, changed=True)
-    assert (
-        ask("Cancel a meeting with ann", "calendar.delete_event", (FOUND, done), event_id="00000003")
-        == "as_often_as_asked"
-    )
+    assert ask("Cancel a meeting with ann", "calendar.delete_event", (FOUND, done), event_id="00000003") == "as_often_as_asked"
     assert ask("Cancel all meetings with ann", "calendar.delete_event", (FOUND, done), event_id="00000003") is None
-    assert (
-        ask("Cancel all meetings with ann", "calendar.delete_event", (FOUND, done, done), event_id="00000003")
-        == "many_deleted"
-    )
+    assert ask("Cancel all meetings with ann", "calendar.delete_event", (FOUND, done, done), event_id="00000003") == "many_deleted"
 
 
 def test_dates_of_a_request() -> None:

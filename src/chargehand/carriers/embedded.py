@@ -63,6 +63,9 @@ class EmbeddedCarrier:
         self._ticked = threading.Event()
         self._stop_beating = threading.Event()
         self._backoff: dict[int, float] = {}
+        self._dropped: list[asyncio.Task[None]] = []
+        self.only: set[str] | None = None
+        """Ids of the runs that may be claimed; None for all. What this process starts, it drives all the same."""
         self.failed: dict[str, Exception] = {}
         """By run id: why a run could not be driven the last time. Empty when all is well."""
 
@@ -86,6 +89,11 @@ class EmbeddedCarrier:
             self._ticked.clear()
             if missed <= 5:
                 self.site.journal.beat(self.site.worker)
+
+    async def carried(self) -> None:
+        """Return when this carrier has stopped looking around; raise what stopped it."""
+        if self._loop_task is not None:
+            await asyncio.shield(self._loop_task)
 
     @property
     def quiet(self) -> bool:
@@ -182,6 +190,8 @@ class EmbeddedCarrier:
                 if driver is not None:
                     driver.mail_came()
         self._wakeup.clear()
+        if self.only is not None and not self.only:
+            return
         room = self.pace.drive_at_once - sum(1 for driver in self._drivers.values() if not driver.idle)
         if room <= 0 or any(driver.row.crashes >= ALONE_AFTER_CRASHES and not driver.log.advanced for driver in self._drivers.values()):
             return
@@ -192,6 +202,7 @@ class EmbeddedCarrier:
             now=self.site.clock.now(),
             limit=min(room, self.pace.claim_at_once),
             census=census,
+            only=self.only or (),
         )
         for claim in claimed:
             if claim.row.number not in self._tasks:
@@ -227,14 +238,13 @@ class EmbeddedCarrier:
         """Stop as if the process had died (tests): nothing is claimed, beaten or driven any more, the journal stays as it is."""
         self._draining = True
         self._stop_beating.set()
-        for task in [self._loop_task, *self._tasks.values()]:
-            if task is not None:
-                task.cancel()
+        self._dropped = [task for task in [self._loop_task, *self._tasks.values()] if task is not None]
+        for task in self._dropped:
+            task.cancel()
 
     async def dropped(self) -> None:
         """Return when what `drop` stopped has ended."""
-        tasks = [task for task in [self._loop_task, *self._tasks.values()] if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._dropped, return_exceptions=True)
 
     async def drain(self, grace: float = 30.0) -> None:
         """Claim nothing more, let calls in flight settle, leave every run, and stop being a worker."""

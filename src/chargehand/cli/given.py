@@ -6,7 +6,7 @@ import datetime
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,3 +117,10 @@ def _one_of(word: str, known: Sequence[str], option: str, extra: Sequence[str] =
     raise InvalidInput(f"{option} cannot be {word!r}. {hint}")
 
 
+
+
+def json_lines(name: str, what: str) -> Iterator[tuple[int, Any]]:
+    """Yield the JSON values of a file with one for each line (``-`` is standard input), with their line numbers."""
+    for number, line in enumerate(_read(name, what).splitlines(), 1):
+        if line.strip():
+            yield number, json_given(line if not line.startswith("@") else f" {line}", f"line {number} of {name}")

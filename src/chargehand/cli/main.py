@@ -25,7 +25,7 @@ app = typer.Typer(
     name="chargehand",
     help="Supervises teams of LLM agents: gates, an effect ledger, sagas, durable replay and approvals over one event log.",
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -94,6 +94,9 @@ def stepping() -> Branch | None:
     return _stepping[-1] if _stepping else None
 
 
+WAITS = frozenset({"timer", "signal", "question"})
+"""Kinds of asks that send nothing: they can be withdrawn at any moment, live and on replay alike."""
+
 Resume = tuple[Literal["send", "throw"], Any]
 
 
@@ -104,6 +107,7 @@ class Trampoline:
         self._ready: deque[tuple[Branch, Resume]] = deque()
         self._asks: list[Ask] = []
         self.branches: set[Branch] = set()
+        self.withdrawn: list[Ask] = []
         self.root: Branch | None = None
 
     def start(self, coroutine: Coroutine[Any, Any, Any], scope: Scope) -> Branch:
@@ -210,10 +214,23 @@ class Trampoline:
         if not ok and group.stop_early and not group.stopping:
             group.stopping = True
             for other in group.branches:
-                _stop(other)
+                self._stop(other)
         self._fill(group)
         if group.ended == len(group.branches):
             self._close(group)
+
+    def _stop(self, branch: Branch) -> None:
+        """Have a branch, and the branches it waits for, start nothing new. What only waits is withdrawn; a call in flight settles."""
+        branch.stopped = True
+        waits = branch.waits
+        if isinstance(waits, Group):
+            waits.stopping = True
+            for child in waits.branches:
+                self._stop(child)
+        elif waits is not None and waits.kind in WAITS:
+            branch.waits = None
+            self.withdrawn.append(waits)
+            self._ready.append((branch, ("throw", Stopping())))
 
     def _close(self, group: Group) -> None:
         group.parent.waits = None
@@ -225,15 +242,6 @@ class Trampoline:
             _unload(branch)
         self.branches.clear()
         self._ready.clear()
-
-
-def _stop(branch: Branch) -> None:
-    """Have a branch, and the branches it waits for, start nothing new."""
-    branch.stopped = True
-    if isinstance(branch.waits, Group):
-        branch.waits.stopping = True
-        for child in branch.waits.branches:
-            _stop(child)
 
 
 def _unload(branch: Branch) -> None:

@@ -157,16 +157,12 @@ class _Work(Rungs):
         context = self._context(form, tools)
         costly = [gate for gate in self.gates if gate.costly or gate.kind != "check"]
         for gate in costly:
-            if gate.name in state.verdicts:
-                continue
             if gate.kind == "human":
                 await self._open_escalation(form, f"the gate {gate.name} asks a person", role=gate.role, within=gate.within, gate=gate.name)
                 return
-            if gate.kind == "vote":
-                verdict = await voting.verdict(self.driver, gate, self.call, self.path, form, state.attempt)
-            else:
-                verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
-            await self.commit("gate.judged", verdict.record())
+            if gate.name not in state.verdicts:
+                await self._ask_gate(gate, form, context)
+            verdict = Verdict.from_record(state.verdicts[gate.name])  # as recorded, also when we died right after it
             if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain == "fail"):
                 verdicts = [Verdict.from_record(v) for v in state.verdicts.values()]
                 await self._rejected(list(produced["used"]), self._producer(), form, verdicts)
@@ -178,6 +174,14 @@ class _Work(Rungs):
             return
         verdicts = [Verdict.from_record(v) for v in [*produced["verdicts"], *state.verdicts.values()]]
         await self._release(form, "gates", list(produced["used"]), verdicts)
+
+    async def _ask_gate(self, gate: Gate, form: Any, context: GateContext) -> None:
+        """Ask one costly gate and put its verdict on disk."""
+        if gate.kind == "vote":
+            verdict = await voting.verdict(self.driver, gate, self.call, self.path, form, self.state.attempt)
+        else:
+            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
+        await self.commit("gate.judged", verdict.record())
 
     # -- when it did not pass ----------
 

@@ -134,7 +134,7 @@ class Body:
             raise
         finally:
             self.dead = True
-            self.driver.bodies.pop(self.path, None)
+            self.driver.body_ended(self.path)
 
     async def _timed(self, work: asyncio.Task[Any], left: float) -> Any:
         clock = self.driver.clock

@@ -17,8 +17,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from time import perf_counter
 from types import MappingProxyType
@@ -177,8 +178,16 @@ def ahead_by(k: int, of: Sequence[Any]) -> Gate:
 
 
 def ordered(gates: Iterable[Gate]) -> list[Gate]:
-    """Return the gates in the order in which they run: deterministic first, then costly, each in the order given."""
-    return sorted(gates, key=lambda gate: gate.costly)
+    """Return the gates in the order in which they run: deterministic first, then costly, each in the order given.
+
+    Gates of one name are numbered (``quorum#2``): a verdict belongs to one of them.
+    """
+    given: Counter[str] = Counter()
+    found: list[Gate] = []
+    for gate in sorted(gates, key=lambda gate: gate.costly):
+        given[gate.name] += 1
+        found.append(gate if given[gate.name] == 1 else replace(gate, name=f"{gate.name}#{given[gate.name]}"))
+    return found
 
 
 # -- asking ----------

@@ -21,7 +21,9 @@ class Holding:
         self.clock = clock
         self.dues: dict[str, float] = {}
         self.bodies: dict[str, Body] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
         self._holding: dict[str, int] = {}
+        self._marks: dict[str, list[set[str]]] = {}
         self._watchers: dict[str, asyncio.Future[None]] = {}
         self._wakeup = asyncio.Event()
 
@@ -39,37 +41,56 @@ class Holding:
 
     def hold(self, path: str, due: float | None = None) -> None:
         """Begin to hold."""
-        owner = self._owner(path)
-        self._holding[owner] = self._holding.get(owner, 0) + 1
-        if owner != path:
-            self._holding[path] = self._holding.get(path, 0) + 1
+        names = self._waiting_with(path)
+        self._marks.setdefault(path, []).append(names)
+        for name in names:
+            self._holding[name] = self._holding.get(name, 0) + 1
+            body = self.bodies.get(name)
+            if body is not None:
+                body.pause()
         if due is not None:
             self.dues[path] = due
-        body = self.bodies.get(owner)
-        if body is not None:
-            body.pause()
         self._wake()
 
     def release(self, path: str) -> None:
         """End to hold."""
         self.dues.pop(path, None)
-        owner = self._owner(path)
-        for name in {owner, path}:
+        marks = self._marks.get(path)
+        if not marks:
+            return
+        for name in marks.pop():
             left = self._holding.get(name, 0) - 1
             if left > 0:
                 self._holding[name] = left
             else:
                 self._holding.pop(name, None)
-        body = self.bodies.get(owner)
-        if body is not None:
-            body.resume()
+            body = self.bodies.get(name)
+            if body is not None:
+                body.resume()
 
-    def _owner(self, path: str) -> str:
-        """Return the operation that a call belongs to: the agent whose body made it, or itself."""
-        for name in self.bodies:
-            if path.startswith(name + "/"):
-                return name
-        return path
+    def body_ended(self, path: str) -> None:
+        """Note that an agent's body is no more: whatever it asked for may go on waiting, the agent does not wait for it."""
+        self.bodies.pop(path, None)
+        self._holding.pop(path, None)
+        for marks in self._marks.values():
+            for names in marks:
+                names.discard(path)
+
+    def _waiting_with(self, path: str) -> set[str]:
+        """Return who waits when the call at a path does: itself, the operation that runs now, the agents it is made for."""
+        names = {path}
+        now = self._operation_now()
+        if now is not None:
+            names.add(now)
+        parts = path.split("/")
+        names.update(name for length in range(1, len(parts)) if (name := "/".join(parts[:length])) in self.tasks)
+        return names
+
+    def _operation_now(self) -> str | None:
+        """Return the path of the operation whose task runs now."""
+        task = asyncio.current_task()
+        path = None if task is None else task.get_name().partition("/")[2]
+        return path if path and self.tasks.get(path) is task else None
 
     async def until(self, due: float, path: str) -> None:
         """Wait until a time."""

@@ -31,7 +31,6 @@ class Operations(Holding):
     def __init__(self, site: Site, clock: Clock) -> None:
         super().__init__(clock)
         self.site = site
-        self.tasks: dict[str, asyncio.Task[None]] = {}
         self.definitions: dict[str, Call[Any]] = {}
         self.reserving: dict[str, Spent] = {}
         self._asked: dict[str, Ask] = {}

@@ -68,6 +68,7 @@ class RunDriver(Operations, Host):
         self._deliverable: list[tuple[int, str]] = []
         self._held: list[Ask] = []
         self._stop = False
+        self._unparked = False
         self._diverged: dict[str, Any] | None = None
         self._final: tuple[str, dict[str, Any], RunStatus] | None = None
         deadline = self.history.started.get("deadline")
@@ -199,6 +200,19 @@ class RunDriver(Operations, Host):
                 asyncio.tasks._enter_task(loop, task)
         for ask in asks:
             self._match(ask)
+        while self.trampoline.withdrawn:
+            self._withdraw(self.trampoline.withdrawn.pop())
+
+    def _withdraw(self, ask: Ask) -> None:
+        """End the wait of a branch that was stopped: nobody may answer it any more."""
+        self._asked.pop(ask.path, None)
+        if ask in self._held:
+            self._held.remove(ask)
+        task = self.tasks.get(ask.path)
+        if task is not None:
+            task.cancel()
+        if ask.kind == "question" and "question" in self.history.call(ask.path).facts:
+            self.log.note(closed=[waiting.current_id(self, ask.path)])
 
     def _match(self, ask: Ask) -> None:
         """Rule 2: hold an asked call against the record."""
@@ -262,7 +276,7 @@ class RunDriver(Operations, Host):
         if not self._held or self._diverged is not None or self.history.parked is not None:
             return False
         held, self._held = self._held, []
-        if len(held) == 1 and not self.tasks and held[0].kind in ("step", "read"):
+        if len(held) == 1 and not self.tasks and held[0].kind in ("step", "read") and not self._in_backoff(held[0]):
             await self._step_here(held[0])
             return True
         for ask in held:
@@ -273,6 +287,10 @@ class RunDriver(Operations, Host):
                 continue
             self._begin(ask)
         return True
+
+    def _in_backoff(self, ask: Ask) -> bool:
+        state = self.history.calls.get(ask.path)
+        return state is not None and state.due is not None
 
     async def _step_here(self, ask: Ask) -> None:
         """One step is all there is to do: try it here, which saves a task and two turns of the loop."""
@@ -363,6 +381,8 @@ class RunDriver(Operations, Host):
 
     def _has_work(self) -> bool:
         """Say whether a driver could go on with something else than waiting for time or people."""
+        if self._unparked:
+            return True
         if self.history.parked is not None or self.log.parking is not None:
             return False
         waits = bool(self.tasks) and all(path in self._holding for path in self.tasks)
@@ -433,6 +453,7 @@ class RunDriver(Operations, Host):
         self._deliverable.clear()
         for state in self.history.calls.values():
             state.asked = False
+        self._unparked = True
         self._stop = True  # leave; the run is due at once and its next driver replays it with the code as it is now
 
     async def _roll_back(self) -> None:
@@ -462,9 +483,11 @@ class RunDriver(Operations, Host):
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=5.0)
-        self.trampoline.unload()
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=5.0)
+        finally:
+            self.trampoline.unload()  # also when this driver is cancelled: garbage collection must not end a workflow's code
 
     async def _fold_mail(self) -> None:
         self._mail_came = False

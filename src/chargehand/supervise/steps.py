@@ -57,9 +57,6 @@ class Wanted:
 
 async def first_try(driver: RunDriver, call: Call[Any], path: str) -> Part | Exception:
     """Try a step once. Returns what to commit, or what it raised."""
-    state = driver.history.call(path)
-    if state.due is not None and state.due > driver.clock.now():
-        await driver.until(state.due, path)
     try:
         return Part([await _once(driver, call, path)], progress=True)
     except Exception as error:

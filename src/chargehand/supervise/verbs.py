@@ -152,16 +152,18 @@ class Saga:
 
     def __init__(self) -> None:
         self._outer: Scope | None = None
+        self._branch: Branch | None = None
 
     async def __aenter__(self) -> Saga:
         _, branch = _here("saga()")
+        self._branch = branch
         self._outer, branch.scope = branch.scope, Scope(branch.scope.next("saga"), "saga")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         branch = stepping()
         host: Any = current_host.get()
-        if branch is None or host is None or self._outer is None:
+        if branch is None or branch is not self._branch or host is None or self._outer is None:
             return
         scope = branch.scope
         try:

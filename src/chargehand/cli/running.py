@@ -1,0 +1,180 @@
+"""`run`: start one run, or one for each line of a file, and drive them in this process until they rest."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from chargehand.cli import each
+from chargehand.cli.forms import entry_form, run_form
+from chargehand.cli.given import json_given, percent_given, seconds_given, tags_given
+from chargehand.cli.inbox import how
+from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.loading import AnyWorkflow, look_beside, resources_for, workflow_at
+from chargehand.cli.reading import tell
+from chargehand.cli.resting import until_rest
+from chargehand.cli.safe import as_json, duration, one_line
+from chargehand.durable import RunRow, Waiting
+from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput
+from chargehand.supervise.call import Call
+from chargehand.supervisor import Supervisor
+
+PANEL = "Run"
+
+Resources = Annotated[
+    list[str] | None,
+    typer.Option("--resources", metavar="MODULE:NAME", help="A Resource or a list of them, over those the workflow's modules define. May be given again."),
+]
+ApproveLevel = Annotated[
+    str | None, typer.Option("--approve", metavar="LEVEL", help="How much asks a person: declared, final or every.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    command(app, "run", PANEL)(run)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What every run that this command starts shares."""
+
+    tags: Mapping[str, str]
+    deadline: float | None
+    by: str
+
+
+async def run(
+    face: Invocation,
+    workflow: Annotated[str, typer.Argument(metavar="MODULE:WORKFLOW", help="What to run: module:name, or path/to/file.py:name.")],
+    input: Annotated[
+        str | None, typer.Option("--input", metavar="JSON|@FILE", help="The input: the argument itself when there is one, else arguments by name.")
+    ] = None,
+    id: Annotated[str | None, typer.Option("--id", metavar="ID", help="The run's id, its idempotency key. With --each a template: '{date}-{id}'.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="A tag to find the run by. May be given again.")] = None,
+    deadline: Annotated[str | None, typer.Option("--deadline", metavar="DURATION", help="Fail and roll back when it takes longer: 90s, 15m, 2h.")] = None,
+    stay: Annotated[bool, typer.Option("--stay", help="Stay while only people can move the run on; else leave with 3 or 4.")] = False,
+    each_: Annotated[str | None, typer.Option("--each", metavar="FILE", help="One run for each line of this file of JSON lines.")] = None,
+    at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, max=10_000, help="With --each: so many runs side by side.")] = 10,
+    fail_above: Annotated[
+        str | None, typer.Option("--fail-above", metavar="PERCENT", help="With --each: allow so many failures; start no more once they are exceeded.")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="With --each: write one line of JSON for each item, in their order.")] = None,
+    resources: Resources = None,
+    approve: ApproveLevel = None,
+    as_: Annotated[str | None, typer.Option("--as", metavar="NAME", help="The principal who starts it, else who is logged in.")] = None,
+) -> int:
+    """Run a workflow and print its value. The same id never runs twice: again, it goes on or gives the recorded value.
+
+    With --each: one run for each line of a file, a closing table by failure class; run again, it does only what is missing.
+    """
+    look_beside(face.settings)
+    definition = workflow_at(workflow)
+    options = _Options(tags_given(tag or ()), seconds_given(deadline, "--deadline"), face.starter(as_))
+    supervisor = face.supervisor([definition], resources_for([definition], [*(resources or ()), *face.settings.resources]), work=True)
+    if each_ is not None:
+        if input is not None or stay:
+            raise InvalidInput("--each gives every run its input from a line and leaves runs that wait; leave --input and --stay out.")
+        batch = each.Batch(definition, each_, id, at_once, percent_given(fail_above, "--fail-above"), out)
+        return await each.run_each(face, supervisor, batch, tags=options.tags, deadline=options.deadline, by=options.by)
+    if fail_above is not None or out is not None:
+        raise InvalidInput("--fail-above and --out belong to --each.")
+    call = call_of(definition, json_given(input, "--input") if input is not None else {}, "--input")
+    return await _run_one(face, supervisor, call, id or uuid.uuid4().hex, options, stay)
+
+
+def call_of(workflow: AnyWorkflow, form: Any, where: str) -> Call[Any]:
+    """Return the call of a workflow with a JSON input: the value of its only parameter, or arguments by name."""
+    contract = workflow.contract
+    if len(contract.parameters) == 1:
+        name = contract.parameters[0].name
+        try:
+            return Call(workflow, contract.from_record({name: form}))
+        except InvalidInput:
+            if not isinstance(form, dict) or not set(form) <= {name}:
+                raise
+    if not isinstance(form, dict):
+        raise InvalidInput(f"{where} is no object of arguments by name: {as_json(form)[:80]}. {workflow.name} takes {contract.signature}.")
+    return Call(workflow, contract.from_record(form))
+
+
+# -- one run ----------
+
+
+async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id: str, options: _Options, stay: bool) -> int:
+    assert supervisor.carrier is not None
+    supervisor.carrier.only = {id}
+    async with supervisor:
+        await supervisor.start(call, id, tags=options.tags, deadline=options.deadline, by=options.by)
+        telling = asyncio.create_task(_tell_progress(face, supervisor, id))
+        try:
+            row = await until_rest(supervisor, id, stay=stay)
+        finally:
+            await _stop(telling)
+        waits = await supervisor.waiting(run_id=id)
+        if row.status == "completed":
+            value = call.definition.contract.result.to_json(await supervisor.outcome(row, call.definition.contract.result))
+            return _completed(face, row, value)
+        failure = None
+        if row.status in ("failed", "cancelled"):
+            try:
+                await supervisor.outcome(row)
+            except ChargehandError as error:
+                failure = error
+    return _not_completed(face, row, waits, failure)
+
+
+def _completed(face: Invocation, row: RunRow, value: Any) -> int:
+    if face.json:
+        face.answer({"run": run_form(row), "value": value})
+        return EXIT_OK
+    face.note(f"{row.id} completed in {duration(row.updated - row.created)}", "green")
+    face.raw(as_json(value, indent=2))
+    return EXIT_OK
+
+
+def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure: ChargehandError | None) -> int:
+    """Say how the run stands, and what can be done."""
+    if face.json:
+        record = failure.record() if isinstance(failure, Failure) else None if failure is None else {"message": failure.message}
+        face.answer({"run": run_form(row), "error": record, "waiting": [face.shown(entry_form(entry, row.updated)) for entry in waits]})
+    elif failure is not None:
+        standing = f" {row.standing} effects stand." if row.standing else ""
+        face.note(f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red")
+    else:
+        face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
+        for entry in waits:
+            face.note(f"{entry.kind}: {one_line(entry.title)}", "yellow")
+            for decision in entry.decisions:
+                face.note(f"  chargehand {how(entry, decision)}", "cyan")
+        if not waits:
+            face.note(f"It waits for a signal: chargehand signal {row.id} NAME", "cyan")
+        face.note("Then run the same command again, or keep a `chargehand worker` running.")
+    if row.status in ("failed", "cancelled"):
+        return EXIT_FAILED
+    return EXIT_PARKED if row.status == "parked" else EXIT_WAITING
+
+
+async def _tell_progress(face: Invocation, supervisor: Supervisor, id: str) -> None:
+    """On a terminal, print the run's events as they come, above a line that says how long it has been going on."""
+    if face.json or not face.err.is_terminal:
+        return
+    started = (await supervisor.row(id)).created
+    beside = Invocation(face.settings, out=face.err, err=face.err)
+    with face.err.status("running"):
+        async for event in supervisor.watch(id):
+            tell(beside, event, started)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Let what has come be told, then end the telling."""
+    await asyncio.wait({task}, timeout=0.2)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
