@@ -75,7 +75,9 @@ def document_of(dice: Random, invoice: Invoice) -> Document:
         return text.replace(",", "_").replace(".", ",").replace("_", ".") if german else text
 
     def day(value: date) -> str:
-        return value.strftime("%d.%m.%Y") if german else value.isoformat() if dice.random() < 0.5 else value.strftime("%B %-d, %Y")
+        return (
+            value.strftime("%d.%m.%Y") if german else value.isoformat() if dice.random() < 0.5 else f"{value:%B} {value.day}, {value.year}"
+        )
 
     vat = invoice.gross - invoice.net
     text = (

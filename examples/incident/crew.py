@@ -130,7 +130,9 @@ class Phrasing:
         return self.one_of(f"{number:,}", str(number), f"{number:,}", f"{number}")
 
     def clock(self, at: datetime) -> str:
-        return self.one_of(at.strftime("%H:%M"), at.strftime("%H:%M UTC"), at.strftime("%Y-%m-%d %H:%M"), at.strftime("%-I:%M %p"))
+        return self.one_of(
+            at.strftime("%H:%M"), at.strftime("%H:%M UTC"), at.strftime("%Y-%m-%d %H:%M"), f"{at.hour % 12 or 12}:{at:%M %p}"
+        )
 
     def minutes(self, number: float) -> str:
         long = f"{int(number // 60)} h {int(number % 60)} min" if number >= 60 else f"{number:g} min"

@@ -103,7 +103,7 @@ class Phrasing:
         return self.one_of(f"{amount:,.2f} {currency}", f"{sign}{amount:,.2f}", f"{currency} {amount:.2f}", f"{amount:,.2f} {currency}")
 
     def day(self, day: date) -> str:
-        return self.one_of(day.isoformat(), day.strftime("%-d %B %Y"), day.strftime("%B %-d, %Y"), day.strftime("%d.%m.%Y"))
+        return self.one_of(day.isoformat(), f"{day.day} {day:%B %Y}", f"{day:%B} {day.day}, {day.year}", day.strftime("%d.%m.%Y"))
 
 
 def extract(documents: Sequence[Document], drawn: Sequence[Invoice], phrasing: Phrasing) -> list[Invoice]:

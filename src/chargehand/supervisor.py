@@ -237,7 +237,7 @@ class Supervisor:
         if self.workflows.get(definition.full_name) is not definition:
             known = ", ".join(sorted(self.workflows)) or "none"
             raise UnknownWorkflow(f"This supervisor was not given the workflow {definition.full_name!r}. It knows: {known}.")
-        _check_id(id)
+        check_id(id)
         now = self.clock.now()
         bound = seconds(deadline) if deadline is not None else definition.deadline
         record = definition.contract.to_record(call.arguments)
@@ -426,7 +426,8 @@ def journal_at(url: str, clock: Clock) -> Journal:
     return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock)
 
 
-def _check_id(id: str) -> None:
+def check_id(id: str) -> None:
+    """Raise `InvalidInput` when this cannot be a run's id."""
     if not id or len(id) > 200 or any(char in id for char in "\0\n/"):
         raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 characters and no slash or line break.")
 

@@ -379,8 +379,9 @@ def lettered_people(entry: Waiting, world: World) -> Decision | None:
 
 
 def abandon(entry: Waiting, world: World) -> Decision | None:
-    """Give the run up at its letter."""
-    return Decision("abandon", reason="not worth it") if entry.kind == "letter" and "abandon" in entry.decisions else None
+    """Give the run up at the letter of what is impossible."""
+    impossible = entry.kind == "letter" and entry.shows["arguments"]["ref"] == "impossible"
+    return Decision("abandon", reason="not worth it") if impossible else None
 
 
 # -- after a final effect ----------
@@ -544,7 +545,7 @@ EXAMPLES: dict[str, Example] = {
         {("charge", "closed shop"): ("never",), ("charge", "dead shop"): ("never",), ("charge", "by hand"): ("never",)},
         lettered_people,
     ),
-    "pivot, go on": Example(lambda: pivot(), {("book", "gone"): ("refused",) * 4}, at_pivot("go on")),
+    "pivot, go on": Example(lambda: pivot(), {("book", "gone"): ("once more",)}, at_pivot("go on")),
     "pivot, undo": Example(lambda: pivot(), {("book", "gone"): ("never",)}, at_pivot("undo")),
     "pivot, leave": Example(lambda: pivot(), {("book", "gone"): ("never",)}, at_pivot("leave")),
     "pivot, undone": Example(lambda: pivot_undo(), {("book", "gone"): ("never",)}),

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from chargehand import Decision, DoneByHand, Person, Supervisor, UnknownEntry, Waiting
 from chargehand.durable import FINAL_STATUSES, RunRow
@@ -19,7 +18,7 @@ from chargehand.supervise.log import loaded
 
 from .catalogue import MENDED, Example, LetItExpire
 from .clock import FakeClock
-from .world import World
+from .world import Fact, World
 
 ROUNDS = 300
 """How often the outside may act on a run of the catalogue. More means that it goes in circles."""
@@ -40,10 +39,25 @@ class Outside:
     world: World
     clock: FakeClock
     example: Example
-    voter: int = field(default=0)
+    ids: Sequence[str] = ()
+    voter: int = 0
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        before = self.world.seen
+        self.world.seen = lambda fact: (before and before(fact), self.saw(fact))
+
+    def saw(self, fact: Fact) -> None:
+        """Cancel at once, while the run works, when this is the fact that somebody cancels upon."""
+        if self.example.cancel_when is not None and fact[:3] == self.example.cancel_when[:3]:
+            call = asyncio.ensure_future(self._cancel(self.ids[0]))
+            self.calls.add(call)
+            call.add_done_callback(self.calls.discard)
 
     async def play(self, ids: Sequence[str]) -> None:
         """Act until every run has ended. Raises `Stuck` with the run's events."""
+        self.ids = ids
+        await self._cancel(ids[0])
         for _ in range(ROUNDS):
             await self.rest(ids)
             rows = [row for id in ids if (row := await self.supervisor.row(id)).status not in FINAL_STATUSES]
@@ -99,7 +113,7 @@ class Outside:
 
     async def _act(self, row: RunRow) -> bool:
         """Do one thing about a run that rests; say whether there was one."""
-        if await self._signal(row) or await self._cancel(row):
+        if await self._signal(row) or await self._cancel(row.id):
             return True
         for entry in await self.supervisor.journal.waiting(run_id=row.id):
             try:
@@ -127,14 +141,18 @@ class Outside:
         await self.supervisor.signal(row.id, *signals[sent])
         return True
 
-    async def _cancel(self, row: RunRow) -> bool:
+    async def _cancel(self, id: str) -> bool:
+        """Cancel a run, unless it was not time yet, or somebody has."""
         wanted = self.example.cancel_when
         if wanted is None or not any(fact[:3] == wanted[:3] for fact in self.world.book.facts()):
             return False
+        row = await self.supervisor.row(id)
         events = await loaded(self.supervisor.journal, row.number)
         if any(event.type in ("cancel.requested", "run.rolling_back") for event in events):
             return False
-        await self.supervisor.cancel(row.id, "somebody cancelled")
+        if await self.supervisor.journal.mail([row.number]):
+            return False
+        await self.supervisor.cancel(id, "somebody cancelled")
         return True
 
     def _decision(self, entry: Waiting) -> Decision:
@@ -183,8 +201,3 @@ def _service(entry: Waiting) -> tuple[str, str]:
     """Return the service and the order that an entry is about."""
     tool = {"order": "charge", "slow order": "charge", "open account": "account"}.get(entry.shows["tool"], entry.shows["tool"])
     return tool, entry.shows["arguments"]["ref"]
-
-
-def services(**world: Any) -> World:
-    """Return a world."""
-    return World(**world)

@@ -12,9 +12,10 @@ from chargehand import Pace, Resource, Supervisor
 from chargehand.durable import Journal
 from chargehand.supervise.log import loaded
 
-from .catalogue import EXAMPLES, MENDED, Example
+from .catalogue import MENDED, Example
 from .clock import FakeClock
 from .comparing import End, check_equal, end_of
+from .examples import ALL
 from .instants import Instant, Kind, Recorder
 from .outside import Outside
 from .world import Book, Fact, World
@@ -51,7 +52,7 @@ async def play_all(supervisor: Supervisor, world: World, clock: FakeClock, examp
 
 async def undisturbed(name: str, kind: Kind, folder: str) -> tuple[End, list[Instant], list[Fact]]:
     """Play an example without any disturbance. Returns its end, every instant, and the world's book."""
-    example, clock, book = EXAMPLES[name], FakeClock(), Book()
+    example, clock, book = ALL[name], FakeClock(), Book()
     MENDED["now"] = False
     inner = kind.open(None, clock, folder)
     recorder = Recorder(inner, kind, book, clock)
@@ -66,7 +67,7 @@ async def undisturbed(name: str, kind: Kind, folder: str) -> tuple[End, list[Ins
 
 async def resumed(name: str, kind: Kind, folder: str, instant: Instant, expected: End, facts: Sequence[Fact]) -> None:
     """Play an example on from an instant, with a fresh supervisor, and compare."""
-    example, clock = EXAMPLES[name], FakeClock(instant.now)
+    example, clock = ALL[name], FakeClock(instant.now)
     before = list(facts[: instant.facts])
     book = Book(before)
     journal = kind.open(instant.journal, clock, folder)

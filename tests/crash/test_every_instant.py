@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pytest
 
-from .catalogue import EXAMPLES
+from .examples import ALL
 from .instants import InMemory
 from .playing import resumed, undisturbed
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ALL)
 async def test_memory(name: str, tmp_path) -> None:
     """From every instant of every example, a fresh supervisor reaches the same end, and the world saw no more than it may."""
     kind = InMemory()

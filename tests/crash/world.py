@@ -25,7 +25,8 @@ Trouble = str
 
 "refused": nothing happens and the service says so. "busy": HTTP 429. "broken": HTTP 500, nothing happened, but nobody
 can know. "lost": it happens, and the answer is lost. "hangs": it happens, and the answer never comes. "garbage": it
-happens, and the answer is unreadable. "never": refused, and so is every later arrival.
+happens, and the answer is unreadable. "never": refused, and so is every later arrival. "once more": refused for good
+under the first key, whatever arrives under another one is done.
 """
 
 
@@ -124,8 +125,10 @@ class World:
         if new and self.seen is not None:
             self.seen(new[-1])
 
-    def _trouble(self, facts: Sequence[Fact], tool: str, ref: str) -> Trouble:
+    def _trouble(self, facts: Sequence[Fact], tool: str, ref: str, key: str = "") -> Trouble:
         plan = self.troubles.get((tool, ref), ())
+        if plan == ("once more",):
+            return "" if "~" in key else "never"
         arrivals = sum(1 for fact in facts if fact.what == "arrived" and (fact.tool, fact.ref) == (tool, ref))
         if "never" in plan[:arrivals]:
             return "never"
@@ -137,7 +140,7 @@ class World:
         place = tool if what == "happened" else f"{tool}!undo"
         with self._writing() as facts:
             facts.append(Fact("arrived", place, ref, key))
-            trouble = self._trouble(facts, place, ref)
+            trouble = self._trouble(facts, place, ref, key)
             if trouble in ("refused", "never"):
                 raise NotDone(f"{place} {ref} was refused", permanent=trouble == "never")
             if trouble in ("busy", "broken"):

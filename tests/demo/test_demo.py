@@ -25,7 +25,7 @@ from chargehand.demo.story import BOLTS, SEALS
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path) -> None:
     """Wrong, twice and left behind without supervision; right, once and taken back with it."""
-    console = Console(file=io.StringIO(), width=100)
+    console = Console(file=io.StringIO(), width=100, markup=False)
     assert run_demo(keep=tmp_path / "kept", console=console) == 0
     before, after = count(tmp_path / "kept" / "unsupervised"), count(tmp_path / "kept" / "supervised")
     assert (before.orders, before.wrong_orders, before.cancelled_orders) == (3, 3, 0)
@@ -44,6 +44,7 @@ def test_the_whole_demo(tmp_path: Path) -> None:
     assert before.money_out > 10 * after.money_out > Decimal(0)
     output = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b" not in output
+    assert "[red]" not in output
     for said in ("Stand-ins", "played by this demo", "SIGKILL to the worker", "same key", str(tmp_path / "kept")):
         assert said in output
     assert psutil.Process().children(recursive=True) == []
@@ -55,6 +56,16 @@ def test_refuses_a_directory_in_use(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=300)
     assert run_demo(keep=tmp_path, console=console) == 1
     assert "cannot be made" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path: Path) -> None:
+    """`chargehand demo --keep DIR` runs it and ends with its exit status."""
+    (tmp_path / "supervised").mkdir()
+    program = "import sys; from chargehand.cli.main import main; sys.exit(main())"
+    ended = subprocess.run([sys.executable, "-c", program, "demo", "--keep", str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "cannot be made" in ended.stdout
 
 
 @pytest.mark.slow

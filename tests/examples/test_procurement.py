@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -110,3 +112,25 @@ async def test_an_unknown_part_waits_for_a_person(example: ModuleType, superviso
     (entry,) = await supervisor.waiting(run_id=run.id)
     assert entry.kind == "escalation"
     assert catalogue.orders == {}
+
+
+def chargehand(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder of its own."""
+    program = "import sys; from chargehand.cli.main import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", program, *words], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_the_readmes_command(tmp_path: Path) -> None:
+    """The command in the README prints the order; a dear one waits, is approved, and goes on where it stood."""
+    where = f"{EXAMPLE}:procure"
+    ended = chargehand(tmp_path, "run", where, "--input", '{"sku": "M8-BOLT", "quantity": 400}')
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["total"] == "88.00"
+    dear = ("run", where, "--input", '{"sku": "M8-BOLT", "quantity": 4000}', "--id", "po-9")
+    ended = chargehand(tmp_path, *dear)
+    assert ended.returncode == 3
+    assert chargehand(tmp_path, "approve", "po-9").returncode == 0
+    ended = chargehand(tmp_path, *dear)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["total"] == "880.00"

@@ -243,10 +243,12 @@ async def operate_on_history(pair: Pair, dice: random.Random, what: str) -> None
         await pair.both(lambda journal: journal.erase(number, seqs, ["d"]))
     elif what == "prune":
         before, limit = START + dice.randint(0, 12), dice.randint(1, 2)
-        await pair.both(lambda journal: journal.prune(before=before, limit=limit))
+        environment = dice.choice([None, "test", "live"])
+        await pair.both(lambda journal: journal.prune(before=before, limit=limit, environment=environment))
     elif what == "verify":
         await pair.both(lambda journal: journal.verify(number))
         await pair.both(lambda journal: journal.verify_chain())
+        await pair.both(lambda journal: journal.chain(after=2, limit=3))
     else:
         which = RunFilter(tags={"n": dice.choice("ab")}, status=dice.sample(STATUSES, 3), limit=dice.randint(1, 3))  # type: ignore[arg-type]
         await pair.both(lambda journal: journal.runs(which))

@@ -6,6 +6,7 @@ import pytest
 
 from chargehand.durable import Journal, KeySet, KeyTake, NewMail
 from chargehand.errors import JournalCorrupt, UnknownRun
+from chargehand.events import chain_hash
 
 from .driven import START, Driven, JumpClock, created, entry
 
@@ -84,6 +85,31 @@ async def test_prune_deletes_finished_runs_and_keeps_their_keys(journal: Journal
     counts = await journal.statistics()
     assert counts["runs"] == {"running": 1}
     assert (counts["events"], counts["mail"], counts["keys"], counts["chain"]) == (1, 0, 1, 6)
+
+
+async def test_prune_can_be_kept_to_one_environment(journal: Journal) -> None:
+    """A development process cleans up after itself and nobody else."""
+    for id, environment in (("test", "test"), ("live", "live")):
+        run = await created(journal, id, environment=environment)
+        await run.append("end", status="completed")
+    assert await journal.prune(before=START + 1000, limit=10, environment="live") == 1
+    assert await journal.run("live") is None
+    assert await journal.run("test") is not None
+
+
+async def test_the_journals_chain_can_be_taken_elsewhere(journal: Journal) -> None:
+    """Its links come in order, in pages, each bound to all before it: with the last one kept elsewhere, none is changed."""
+    for number in range(3):
+        await finished(journal, f"po-{number}")
+    links = await journal.chain()
+    assert [(link.id, link.kind, link.run_id, link.seq) for link in links] == [
+        (number + 1, "finished", f"po-{number}", 3) for number in range(3)
+    ]
+    assert await journal.chain(after=1, limit=1) == links[1:2]
+    previous = bytes(32)
+    for link in links:
+        previous = chain_hash(previous, link.run_id, link.seq, link.time, link.kind, "", link.head)
+        assert link.hash == previous
 
 
 async def test_a_pruned_number_is_not_given_again(journal: Journal) -> None:

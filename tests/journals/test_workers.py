@@ -91,6 +91,20 @@ async def test_dismissal_frees_what_was_under_way_at_once(journal: Journal) -> N
     assert await journal.census(60) == Census(frozenset({"w2"}), frozenset())
 
 
+async def test_workers_tell_others_what_they_are(journal: Journal, beside: Beside) -> None:
+    """Whoever looks sees every living worker, silent or not, and what it said of itself; those who left are not there."""
+    view = await beside()
+    quiet = await journal.enlist()
+    about = {"environment": "test", "workflows": ["procure", "Größe"], "process": 7}
+    talking = await view.enlist(about)
+    for looking in (journal, view):
+        assert {one.id: one.about for one in await looking.workers()} == {quiet: {}, talking: about}
+    await journal.dismiss(quiet)
+    view.beat(talking)
+    assert [(one.id, one.about) for one in await journal.workers()] == [(talking, about)]
+    assert await journal.census(60) == NOBODY
+
+
 async def test_a_dismissed_worker_cannot_beat(journal: Journal) -> None:
     """A heartbeat of somebody who left is an error, not a silent success."""
     owner = await journal.enlist()

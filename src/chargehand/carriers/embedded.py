@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chargehand.core.trampoline import current_branch
-from chargehand.durable import Census, RunRow
+from chargehand.durable import Census, Claimed, RunRow
 from chargehand.errors import Fenced, JournalError
 from chargehand.events import Event
 from chargehand.supervise.call import current_body, current_host
@@ -57,6 +57,7 @@ class EmbeddedCarrier:
         self._ended = ended
         self._drivers: OrderedDict[int, RunDriver] = OrderedDict()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._next: dict[int, Claimed] = {}
         self._wakeup = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._draining = False
@@ -143,6 +144,9 @@ class EmbeddedCarrier:
         finally:
             self._drivers.pop(row.number, None)
             self._tasks.pop(row.number, None)
+            claim = self._next.pop(row.number, None)
+            if claim is not None and not self._draining:
+                self.drive(claim.row, silent=claim.after == "silent")
             self._ended(row.id)
             self._wakeup.set()
 
@@ -205,7 +209,9 @@ class EmbeddedCarrier:
             only=self.only or (),
         )
         for claim in claimed:
-            if claim.row.number not in self._tasks:
+            if claim.row.number in self._tasks:
+                self._next[claim.row.number] = claim  # its last driver has left it but is not gone yet
+            else:
                 self.drive(claim.row, silent=claim.after == "silent")
 
     async def _pause(self) -> None:

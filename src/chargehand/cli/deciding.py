@@ -35,9 +35,12 @@ WAIT_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 
 Entry = Annotated[str, typer.Argument(metavar="ENTRY", help="The entry's id, or its run's when only one thing in it can be decided so.")]
-As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="The principal who decides; the secret comes from CHARGEHAND_SECRET or a prompt.")]
+As = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="The principal who decides; the secret comes from CHARGEHAND_SECRET or a prompt.")
+]
 Shown = Annotated[
-    str | None, typer.Option("--shown", metavar="DIGEST", help="Decide only about what was shown under this digest (its first 8 characters do).")
+    str | None,
+    typer.Option("--shown", metavar="DIGEST", help="Decide only about what was shown under this digest (its first 8 characters do)."),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help=f"Wait up to {WAIT_SECONDS:g} seconds until a worker has taken the decision up.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
@@ -59,7 +62,9 @@ def register(app: typer.Typer) -> None:
 async def approve(
     face: Invocation,
     entry: Entry,
-    edit: Annotated[str | None, typer.Option("--edit", metavar="JSON", help="Approve with these arguments changed, the others as shown.")] = None,
+    edit: Annotated[
+        str | None, typer.Option("--edit", metavar="JSON", help="Approve with these arguments changed, the others as shown.")
+    ] = None,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = None,
     as_: As = None,
     shown: Shown = None,
@@ -80,7 +85,9 @@ async def release(
     face: Invocation,
     entry: Entry,
     reason: Reason,
-    edit: Annotated[str | None, typer.Option("--edit", metavar="JSON", help="Put this output in its place; it passes all gates again.")] = None,
+    edit: Annotated[
+        str | None, typer.Option("--edit", metavar="JSON", help="Put this output in its place; it passes all gates again.")
+    ] = None,
     as_: As = None,
     shown: Shown = None,
     wait: Wait = False,
@@ -124,7 +131,11 @@ async def resolve(
     chosen: list[Decision] = []
     if done is not None:
         chosen.append(DoneByHand(_unmarked(json_given(done, "--done"))))
-    chosen += [decision for given, decision in ((not_done, NotDone()), (go_on, Decision("go on")), (undo, Decision("undo")), (leave, Decision("leave"))) if given]
+    chosen += [
+        decision
+        for given, decision in ((not_done, NotDone()), (go_on, Decision("go on")), (undo, Decision("undo")), (leave, Decision("leave")))
+        if given
+    ]
     if len(chosen) != 1:
         raise InvalidInput(f"resolve takes one of --done, --not-done, --go-on, --undo, --leave; {len(chosen)} were given.")
     return await _decide(face, entry, chosen[0], as_, shown, wait)
@@ -143,7 +154,9 @@ async def abandon(face: Invocation, entry: Entry, reason: Reason, as_: As = None
 async def redrive(
     face: Invocation,
     entry: Annotated[str | None, typer.Argument(metavar="[ENTRY]", help="The entry's id, or its run's.")] = None,
-    edit: Annotated[str | None, typer.Option("--edit", metavar="JSON", help="With these arguments changed; only for what did not happen.")] = None,
+    edit: Annotated[
+        str | None, typer.Option("--edit", metavar="JSON", help="With these arguments changed; only for what did not happen.")
+    ] = None,
     workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Every letter of this workflow's runs.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Every entry of this kind: letter or doubt.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every letter of this environment.")] = False,
@@ -207,7 +220,9 @@ async def _decide(
     async with face.reading() as supervisor:
         entry = await _entry(supervisor, named, decision.name, kinds)
         if shown is not None and (len(shown) < 8 or not entry.digest.startswith(shown)):
-            raise DecisionRefused(f"What waits at {entry.id!r} is not what was shown as {shown!r} but as {entry.digest!r}. Look at it again.")
+            raise DecisionRefused(
+                f"What waits at {entry.id!r} is not what was shown as {shown!r} but as {entry.digest!r}. Look at it again."
+            )
         if changes is not None:
             decision = Edit({**_arguments(entry), **changes}, decision.reason)
         by = face.person(as_)
@@ -229,7 +244,9 @@ async def _entry(supervisor: Supervisor, named: str, decision: str, kinds: Seque
             listed = ", ".join(one.id for one in found[:5])
             raise DecisionRefused(f"In run {named!r} {len(found)} entries can be decided so: {listed}. Name one.")
         if not found:
-            raise UnknownEntry(f"Nothing of the id {named!r} waits for this: it was decided, has expired, or never was. `chargehand inbox` lists what waits.")
+            raise UnknownEntry(
+                f"Nothing of the id {named!r} waits for this: it was decided, has expired, or never was. `chargehand inbox` lists what waits."
+            )
         entry = found[0]
     if decision not in entry.decisions or (kinds and entry.kind not in kinds):
         ways = "; ".join(f"chargehand {how(entry, one)}" for one in entry.decisions)
@@ -254,7 +271,9 @@ def _changes(edit: str | None) -> dict[str, Any] | None:
 
 def _unmarked(value: Any) -> Any:
     if holds_mark(value):
-        raise InvalidInput("The value holds '[redacted]', which stands for what is not shown. Write the value itself, or leave its name out.")
+        raise InvalidInput(
+            "The value holds '[redacted]', which stands for what is not shown. Write the value itself, or leave its name out."
+        )
     return value
 
 
@@ -286,7 +305,10 @@ async def signal(
 async def resume(
     face: Invocation,
     run: Run,
-    accept: Annotated[list[str] | None, typer.Option("--accept", metavar="PATH", help="The code as it is now is right about this call. May be given again.")] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="PATH", help="The code as it is now is right about this call. May be given again."),
+    ] = None,
     as_: As = None,
     wait: Wait = False,
 ) -> int:
@@ -294,7 +316,9 @@ async def resume(
     async with face.reading() as supervisor:
         row = await _open_run(supervisor, run)
         if row.status != "parked" or row.reason not in ("diverged", "broken", "poison"):
-            raise DecisionRefused(f"Run {run!r} is not parked as a whole: it is {row.status}. `chargehand inbox --run {run}` shows what it waits for.")
+            raise DecisionRefused(
+                f"Run {run!r} is not parked as a whole: it is {row.status}. `chargehand inbox --run {run}` shows what it waits for."
+            )
         await supervisor.resume(run, accept=accept or (), by=face.person(as_))
         return await _posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} goes on")
 
@@ -323,7 +347,9 @@ async def _open_run(supervisor: Supervisor, id: str) -> RunRow:
 # -- what became of it ----------
 
 
-async def _posted(face: Invocation, supervisor: Supervisor, row: RunRow, mail: dict[str, Any], wait: bool, *, said: str | None = None) -> int:
+async def _posted(
+    face: Invocation, supervisor: Supervisor, row: RunRow, mail: dict[str, Any], wait: bool, *, said: str | None = None
+) -> int:
     """Say that something is on disk, and with `wait` what the run made of it."""
     if said is not None and not face.json:
         face.say(said)
@@ -363,5 +389,3 @@ async def _answer(supervisor: Supervisor, row: RunRow, mail: Mapping[str, Any]) 
             return (False, str(ignored[-1].get("why"))) if ignored else (True, None)
         await asyncio.sleep(_LOOK_SECONDS)
     return False, None
-
-

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from chargehand.cli.given import json_lines
 from chargehand.cli.invocation import Invocation
-from chargehand.cli.loading import AnyWorkflow
+from chargehand.cli.loading import AnyWorkflow, call_of
 from chargehand.cli.resting import until_rest
 from chargehand.cli.safe import as_json, duration
 from chargehand.contracts import Codec
@@ -40,7 +40,7 @@ from chargehand.errors import (
 from chargehand.failures import MAST, SYSTEM
 from chargehand.supervise.call import Call
 from chargehand.supervise.log import loaded
-from chargehand.supervisor import Supervisor
+from chargehand.supervisor import Supervisor, check_id
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _PLAIN_LINE_SECONDS = 5.0
@@ -127,8 +127,12 @@ class _Work:
     async def all(self, items: Sequence[Item], progress: _Shown) -> None:
         """Keep `at_once` runs going until all rest, or too many have failed."""
         queue = iter(items)
-        crews = [self._crew(queue, progress) for _ in range(min(self.batch.at_once, len(items)))]
-        await asyncio.gather(*crews)
+        crews = [asyncio.create_task(self._crew(queue, progress)) for _ in range(min(self.batch.at_once, len(items)))]
+        try:
+            await asyncio.gather(*crews)
+        finally:
+            for crew in crews:
+                crew.cancel()
 
     async def _crew(self, queue: Iterator[Item], progress: _Shown) -> None:
         for item in queue:
@@ -195,32 +199,17 @@ def items_of(batch: Batch) -> list[Item]:
     for number, form in json_lines(batch.file, "--each"):
         where = f"line {number} of {batch.file}"
         try:
-            call = call_of_line(batch.workflow, form)
+            call = call_of(batch.workflow, form, beside=True)
         except InvalidInput as error:
             raise InvalidInput(f"{where}: {error.message}") from error
         id = f"{batch.workflow.name}-{call.arguments.digest[:16]}" if batch.id is None else _filled(batch.id, form, where)
+        check_id(id)
         known = items.setdefault(id, Item(number, id, call))
         if known.call.arguments.digest != call.arguments.digest:
             raise InvalidInput(f"{where} and line {known.line} both give the id {id!r}, with different inputs. Put more into --id.")
     if not items:
         raise InvalidInput(f"{batch.file} holds no items. It is one JSON value for each line.")
     return list(items.values())
-
-
-def call_of_line(workflow: AnyWorkflow, form: Any) -> Call[Any]:
-    """Return the call for a line. Fields that only the id uses may stand beside the arguments of a workflow with several."""
-    contract = workflow.contract
-    names = {parameter.name for parameter in contract.parameters}
-    if len(names) == 1:
-        (name,) = names
-        try:
-            return Call(workflow, contract.from_record({name: form}))
-        except InvalidInput:
-            if not isinstance(form, dict) or name not in form:
-                raise
-    if not isinstance(form, dict):
-        raise InvalidInput(f"it is no object of arguments by name. {workflow.name} takes {contract.signature}.")
-    return Call(workflow, contract.from_record({name: value for name, value in form.items() if name in names}))
 
 
 def _filled(template: str, form: Any, where: str) -> str:

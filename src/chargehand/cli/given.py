@@ -26,7 +26,7 @@ def json_given(text: str, what: str) -> Any:
         source = _read(text[1:], what)
     try:
         return json.loads(source, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         shown = source if len(source) <= 60 else source[:59] + "…"
         hint = " A text in JSON has double quotes." if source and source[0].isalpha() else ""
         raise InvalidInput(f"{where} is not JSON: {shown!r}: {error}.{hint}") from None
@@ -117,10 +117,8 @@ def _one_of(word: str, known: Sequence[str], option: str, extra: Sequence[str] =
     raise InvalidInput(f"{option} cannot be {word!r}. {hint}")
 
 
-
-
 def json_lines(name: str, what: str) -> Iterator[tuple[int, Any]]:
     """Yield the JSON values of a file with one for each line (``-`` is standard input), with their line numbers."""
-    for number, line in enumerate(_read(name, what).splitlines(), 1):
+    for number, line in enumerate(_read(name, what).split("\n"), 1):
         if line.strip():
             yield number, json_given(line if not line.startswith("@") else f" {line}", f"line {number} of {name}")

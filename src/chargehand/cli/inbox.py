@@ -58,7 +58,9 @@ async def inbox(
     kind: Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="Only entries of this kind. May be given again.")] = None,
     role: Role = None,
     check: Annotated[bool, typer.Option("--check", help="Leave with 3 when something is overdue or in doubt.")] = False,
-    older_than: Annotated[str | None, typer.Option("--older-than", metavar="DURATION", help="With --check: what waits longer is overdue.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="DURATION", help="With --check: what waits longer is overdue.")
+    ] = None,
 ) -> int:
     """List whatever waits for a person: approvals, escalations, letters, doubts, questions, parked runs."""
     bound = seconds_given(older_than, "--older-than")
@@ -105,7 +107,11 @@ def _show(face: Invocation, found: Sequence[Waiting], now: float, *, whole: bool
             show_entry(face, one, now)
         return
     rows = [(one.id, one.kind, one.title, one.role or "", duration(now - one.created), _due(one, now)) for one in found]
-    face.table(("entry", "kind", "what", "role", "waits", "due"), rows, styles=lambda row: "red" if row[1] == "doubt" or row[5] == "overdue" else "")
+    face.table(
+        ("entry", "kind", "what", "role", "waits", "due"),
+        rows,
+        styles=lambda row: "red" if row[1] == "doubt" or row[5] == "overdue" else "",
+    )
     face.note("Details and what may be decided: chargehand inbox ENTRY")
 
 

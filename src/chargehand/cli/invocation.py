@@ -7,7 +7,8 @@ import getpass
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
@@ -72,6 +73,16 @@ class Invocation:
             table.add_row(*(Text(cell) for cell in line), style=styles(row) if styles is not None else None)
         self.out.print(table)
 
+    @contextmanager
+    def working(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Show on a terminal how far long work has come; call what is given with the count so far."""
+        if self.json or not self.err.is_terminal:
+            yield lambda count: None
+            return
+        of = "" if total is None else f" of {total}"
+        with self.err.status(what) as status:
+            yield lambda count: status.update(f"{what}: {count}{of}")
+
     def shown(self, value: Any) -> Any:
         """Return a value without what is redacted."""
         return redacted(value, self.settings.redact)
@@ -80,7 +91,7 @@ class Invocation:
 
     def reading(self) -> Supervisor:
         """Return a supervisor that starts and drives nothing. Raises `JournalError` when there is no journal."""
-        self._needs_journal()
+        self.needs_journal()
         return self.supervisor(work=False)
 
     def supervisor(
@@ -98,7 +109,8 @@ class Invocation:
             pace=settings.pace(),
         )
 
-    def _needs_journal(self) -> None:
+    def needs_journal(self) -> None:
+        """Raise `JournalError` when there is no journal to read."""
         journal = self.settings.journal
         if journal == "memory:":
             raise BadConfiguration("The journal memory: lives and dies with one process, so there is nothing to read. Give --journal FILE.")
@@ -117,10 +129,14 @@ class Invocation:
         name = named or self.variables.get("CHARGEHAND_PRINCIPAL")
         if not principals:
             if name is not None:
-                raise BadConfiguration(f"No principals are configured, so nobody can decide as {name!r}. `chargehand principal {name}` makes one.")
+                raise BadConfiguration(
+                    f"No principals are configured, so nobody can decide as {name!r}. `chargehand principal {name}` makes one."
+                )
             return Person(_login(), vouched_by="login")
         if name is None:
-            raise DecisionRefused(f"This decision needs a principal: {', '.join(sorted(principals))}. Give --as NAME or set CHARGEHAND_PRINCIPAL.")
+            raise DecisionRefused(
+                f"This decision needs a principal: {', '.join(sorted(principals))}. Give --as NAME or set CHARGEHAND_PRINCIPAL."
+            )
         if name not in principals:
             near = nearest(name, principals)
             hint = f"Did you mean {near!r}?" if near else f"Configured are: {', '.join(sorted(principals))}."
@@ -159,7 +175,8 @@ def _console(stream: Any) -> Console:
 
 Journal = Annotated[str | None, typer.Option("--journal", metavar="URL", help="The journal: a SQLite file.", rich_help_panel="Everywhere")]
 Environment = Annotated[
-    str | None, typer.Option("--environment", metavar="NAME", help="The environment that this process serves.", rich_help_panel="Everywhere")
+    str | None,
+    typer.Option("--environment", metavar="NAME", help="The environment that this process serves.", rich_help_panel="Everywhere"),
 ]
 Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="The configuration file, else found upwards.", rich_help_panel="Everywhere")
@@ -176,7 +193,7 @@ def _common(
 
 _COMMON = inspect.signature(_common, eval_str=True).parameters
 
-Body = Callable[..., int | None | Coroutine[Any, Any, int | None]]
+Body = Callable[..., int | Coroutine[Any, Any, int | None] | None]
 
 
 def command(app: typer.Typer, name: str, panel: str, *, hidden: bool = False) -> Callable[[Body], Body]:

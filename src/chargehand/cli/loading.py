@@ -14,8 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from chargehand.cli.safe import short_json
 from chargehand.config import Settings, nearest
-from chargehand.errors import BadConfiguration, ChargehandError, DefinitionError, UnknownWorkflow
+from chargehand.errors import BadConfiguration, ChargehandError, DefinitionError, InvalidInput, UnknownWorkflow
+from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervise.discover import reachable
 from chargehand.supervisor import Resource
@@ -77,9 +79,31 @@ def _resources_at(reference: str) -> list[Resource[Any]]:
         raise BadConfiguration(f"This names no resources: {reference!r}. Write module:name of a Resource or of a list of them.")
     thing = getattr(_imported(module_name, reference), name, None)
     things = list(thing) if isinstance(thing, (list, tuple)) else [thing]
-    if not things or not all(isinstance(one, Resource) for one in things):
+    found = [one for one in things if isinstance(one, Resource)]
+    if not found or len(found) < len(things):
         raise BadConfiguration(f"{reference} holds no resources: {thing!r}. It is a Resource or a list of them.")
-    return things
+    return found
+
+
+def call_of(workflow: AnyWorkflow, form: Any, *, beside: bool = False) -> Call[Any]:
+    """Return the call of a workflow with a JSON input: the value of its only parameter, or arguments by name.
+
+    With `beside`, other fields may stand beside the arguments by name (a run's id may be made of them).
+    """
+    contract = workflow.contract
+    names = {parameter.name for parameter in contract.parameters}
+    if len(names) == 1:
+        (name,) = names
+        try:
+            return Call(workflow, contract.from_record({name: form}))
+        except InvalidInput:
+            if not isinstance(form, dict) or not (name in form if beside else form.keys() <= {name}):
+                raise
+    if not isinstance(form, dict):
+        raise InvalidInput(
+            f"The input is no object of arguments by name: {short_json(form, 80)}. {workflow.name} takes {contract.signature}."
+        )
+    return Call(workflow, contract.from_record({name: value for name, value in form.items() if not beside or name in names}))
 
 
 # -- importing ----------
@@ -106,7 +130,9 @@ def _imported_file(file: Path, reference: str) -> ModuleType:
     module = _import(".".join(parts), reference)
     loaded = getattr(module, "__file__", None)
     if loaded is None or Path(loaded).resolve() != path:
-        raise BadConfiguration(f"{str(file)!r} cannot be imported: another module is called {'.'.join(parts)!r} ({loaded}). Rename the file.")
+        raise BadConfiguration(
+            f"{str(file)!r} cannot be imported: another module is called {'.'.join(parts)!r} ({loaded}). Rename the file."
+        )
     return module
 
 

@@ -18,7 +18,7 @@ from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, exit_sta
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
-USAGE_ERRORS = tuple(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+USAGE_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What the parser raises; where the class lives differs between versions of Typer."""
 
 app = typer.Typer(

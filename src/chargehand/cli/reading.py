@@ -31,7 +31,9 @@ Status = Annotated[
     list[str] | None, typer.Option("--status", metavar="STATUS", help="Only runs in this status, or `unfinished`. May be given again.")
 ]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Only runs with this tag. May be given again.")]
-Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only runs started since then: a date, a time, or 7d for seven days ago.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="Only runs started since then: a date, a time, or 7d for seven days ago.")
+]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only runs started before then.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
@@ -59,7 +61,9 @@ async def runs(
     tag: Tags = None,
     since: Since = None,
     until: Until = None,
-    before: Annotated[int | None, typer.Option("--before", metavar="NUMBER", help="The page after this one: runs before this number.")] = None,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="NUMBER", help="The page after this one: runs before this number.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
 ) -> None:
     """List runs of this environment, newest first."""
@@ -78,10 +82,21 @@ async def runs(
         face.note("No runs.")
         return
     shown = [
-        (row.id, row.workflow, status_text(row), " ".join(f"{name}={value}" for name, value in row.tags.items()), moment(row.created), row.seq)
+        (
+            row.id,
+            row.workflow,
+            status_text(row),
+            " ".join(f"{name}={value}" for name, value in row.tags.items()),
+            moment(row.created),
+            row.seq,
+        )
         for row in rows
     ]
-    face.table(("run", "workflow", "status", "tags", "started", "events"), shown, styles=lambda row: _STATUS_STYLES.get(str(row[2]).split(" (")[0], ""))
+    face.table(
+        ("run", "workflow", "status", "tags", "started", "events"),
+        shown,
+        styles=lambda row: _STATUS_STYLES.get(str(row[2]).split(" (")[0], ""),
+    )
     if more is not None:
         face.note(f"More: chargehand runs --before {more}")
 
@@ -115,7 +130,11 @@ async def show(
     run: RunId,
     code: Annotated[
         list[str] | None,
-        typer.Option("--code", metavar="MODULE:WORKFLOW", help="The run's code, to say which done-clauses no gate checks; else the configured workflows."),
+        typer.Option(
+            "--code",
+            metavar="MODULE:WORKFLOW",
+            help="The run's code, to say which done-clauses no gate checks; else the configured workflows.",
+        ),
     ] = None,
 ) -> None:
     """Show one run: its timeline, its effects, what it cost, and what supervising it cost."""
@@ -185,7 +204,13 @@ def _show_effects(face: Invocation, effects: Sequence[dict[str, Any]]) -> None:
     face.say()
     face.say("Effects", "bold")
     rows = [
-        (effect["path"], effect["stage"] + (", final" if effect["final"] else ""), effect["generation"], effect["tries"], short_json(effect["result"], 80))
+        (
+            effect["path"],
+            effect["stage"] + (", final" if effect["final"] else ""),
+            effect["generation"],
+            effect["tries"],
+            short_json(effect["result"], 80),
+        )
         for effect in effects
     ]
     face.table(("effect", "stage", "generation", "tries", "result"), rows)
@@ -218,7 +243,9 @@ def _show_account(face: Invocation, account: Account) -> None:
     face.say("Account", "bold")
     spent = account.spent
     cost = "not measured" if spent is None else f"{spent.tokens} tokens, {spent.usd} USD in {spent.calls} model calls"
-    face.say(f"took {duration(account.elapsed_seconds)}: {account.agents} agent calls, {account.steps} steps and reads, {account.effects} effects")
+    face.say(
+        f"took {duration(account.elapsed_seconds)}: {account.agents} agent calls, {account.steps} steps and reads, {account.effects} effects"
+    )
     face.say(f"spent: {cost}")
     face.say(
         f"supervision: {account.repeated} repeated calls ({account.attempts - account.agents} attempts, {account.votes} votes), "
@@ -229,7 +256,11 @@ def _show_account(face: Invocation, account: Account) -> None:
 
 def _unchecked(face: Invocation, row: RunRow, history: History, references: Sequence[str]) -> tuple[dict[str, list[str]] | None, str]:
     """Return per agent of this run the done-clauses that no gate checks; None and why when the code is not at hand."""
-    called = {path.rpartition("/")[2].partition("#")[0].partition("~")[0] for path, state in history.calls.items() if isinstance(state, AgentState)}
+    called = {
+        path.rpartition("/")[2].partition("#")[0].partition("~")[0]
+        for path, state in history.calls.items()
+        if isinstance(state, AgentState)
+    }
     if not called:
         return {}, ""
     try:

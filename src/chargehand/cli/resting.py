@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from chargehand.core.history import History
 from chargehand.durable import RunRow
+from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
 _LOOK_SECONDS = 0.1
@@ -13,24 +15,24 @@ _LOOK_SECONDS = 0.1
 async def until_rest(supervisor: Supervisor, id: str, *, stay: bool = False) -> RunRow:
     """Return the run's row when it has ended or, unless `stay`, when it waits for nothing but people and signals."""
     ended = asyncio.ensure_future(supervisor.wait_ended(id))
+    timed = 0
     try:
         while True:
             await asyncio.wait({ended}, timeout=_LOOK_SECONDS)
             if ended.done():
                 return ended.result()
-            if stay:
-                continue
             row = await supervisor.row(id)
-            if row.status in ("waiting", "parked") and await _only_others_move(supervisor, row):
+            if stay or row.seq == timed or row.status not in ("waiting", "parked") or row.due == 0.0:
+                continue
+            if not await _has_timer(supervisor, row):
                 return row
+            timed = row.seq
     finally:
         ended.cancel()
 
 
-async def _only_others_move(supervisor: Supervisor, row: RunRow) -> bool:
-    """Say whether no timer of the run's own is set: only the expiry of an entry or the run's deadline may be."""
-    if row.due is None:
-        return True
-    first = (await supervisor.journal.load(row.number, limit=1))[0].event()
-    expiries = {entry.due for entry in await supervisor.waiting(run_id=row.id)} | {first.payload.get("deadline")}
-    return row.due in expiries
+async def _has_timer(supervisor: Supervisor, row: RunRow) -> bool:
+    """Say whether time alone will move the run on: a call waits for a time that is not the expiry of an entry."""
+    asked = {entry.path for entry in await supervisor.waiting(run_id=row.id)}
+    history = History().fold_all(await loaded(supervisor.journal, row.number))
+    return any(state.due is not None and state.settled is None and path not in asked for path, state in history.calls.items())

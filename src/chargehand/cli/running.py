@@ -16,7 +16,7 @@ from chargehand.cli.forms import entry_form, run_form
 from chargehand.cli.given import json_given, percent_given, seconds_given, tags_given
 from chargehand.cli.inbox import how
 from chargehand.cli.invocation import Invocation, command
-from chargehand.cli.loading import AnyWorkflow, look_beside, resources_for, workflow_at
+from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
 from chargehand.cli.reading import tell
 from chargehand.cli.resting import until_rest
 from chargehand.cli.safe import as_json, duration, one_line
@@ -29,11 +29,13 @@ PANEL = "Run"
 
 Resources = Annotated[
     list[str] | None,
-    typer.Option("--resources", metavar="MODULE:NAME", help="A Resource or a list of them, over those the workflow's modules define. May be given again."),
+    typer.Option(
+        "--resources",
+        metavar="MODULE:NAME",
+        help="A Resource or a list of them, over those the workflow's modules define. May be given again.",
+    ),
 ]
-ApproveLevel = Annotated[
-    str | None, typer.Option("--approve", metavar="LEVEL", help="How much asks a person: declared, final or every.")
-]
+ApproveLevel = Annotated[str | None, typer.Option("--approve", metavar="LEVEL", help="How much asks a person: declared, final or every.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,18 +56,28 @@ async def run(
     face: Invocation,
     workflow: Annotated[str, typer.Argument(metavar="MODULE:WORKFLOW", help="What to run: module:name, or path/to/file.py:name.")],
     input: Annotated[
-        str | None, typer.Option("--input", metavar="JSON|@FILE", help="The input: the argument itself when there is one, else arguments by name.")
+        str | None,
+        typer.Option("--input", metavar="JSON|@FILE", help="The input: the argument itself when there is one, else arguments by name."),
     ] = None,
-    id: Annotated[str | None, typer.Option("--id", metavar="ID", help="The run's id, its idempotency key. With --each a template: '{date}-{id}'.")] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="A tag to find the run by. May be given again.")] = None,
-    deadline: Annotated[str | None, typer.Option("--deadline", metavar="DURATION", help="Fail and roll back when it takes longer: 90s, 15m, 2h.")] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The run's id, its idempotency key. With --each a template: '{date}-{id}'.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="A tag to find the run by. May be given again.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", metavar="DURATION", help="Fail and roll back when it takes longer: 90s, 15m, 2h.")
+    ] = None,
     stay: Annotated[bool, typer.Option("--stay", help="Stay while only people can move the run on; else leave with 3 or 4.")] = False,
     each_: Annotated[str | None, typer.Option("--each", metavar="FILE", help="One run for each line of this file of JSON lines.")] = None,
     at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, max=10_000, help="With --each: so many runs side by side.")] = 10,
     fail_above: Annotated[
-        str | None, typer.Option("--fail-above", metavar="PERCENT", help="With --each: allow so many failures; start no more once they are exceeded.")
+        str | None,
+        typer.Option("--fail-above", metavar="PERCENT", help="With --each: allow so many failures; start no more once they are exceeded."),
     ] = None,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="With --each: write one line of JSON for each item, in their order.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="With --each: write one line of JSON for each item, in their order.")
+    ] = None,
     resources: Resources = None,
     approve: ApproveLevel = None,
     as_: Annotated[str | None, typer.Option("--as", metavar="NAME", help="The principal who starts it, else who is logged in.")] = None,
@@ -85,23 +97,8 @@ async def run(
         return await each.run_each(face, supervisor, batch, tags=options.tags, deadline=options.deadline, by=options.by)
     if fail_above is not None or out is not None:
         raise InvalidInput("--fail-above and --out belong to --each.")
-    call = call_of(definition, json_given(input, "--input") if input is not None else {}, "--input")
+    call = call_of(definition, json_given(input, "--input") if input is not None else {})
     return await _run_one(face, supervisor, call, id or uuid.uuid4().hex, options, stay)
-
-
-def call_of(workflow: AnyWorkflow, form: Any, where: str) -> Call[Any]:
-    """Return the call of a workflow with a JSON input: the value of its only parameter, or arguments by name."""
-    contract = workflow.contract
-    if len(contract.parameters) == 1:
-        name = contract.parameters[0].name
-        try:
-            return Call(workflow, contract.from_record({name: form}))
-        except InvalidInput:
-            if not isinstance(form, dict) or not set(form) <= {name}:
-                raise
-    if not isinstance(form, dict):
-        raise InvalidInput(f"{where} is no object of arguments by name: {as_json(form)[:80]}. {workflow.name} takes {contract.signature}.")
-    return Call(workflow, contract.from_record(form))
 
 
 # -- one run ----------
@@ -146,7 +143,9 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure:
         face.answer({"run": run_form(row), "error": record, "waiting": [face.shown(entry_form(entry, row.updated)) for entry in waits]})
     elif failure is not None:
         standing = f" {row.standing} effects stand." if row.standing else ""
-        face.note(f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red")
+        face.note(
+            f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red"
+        )
     else:
         face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
         for entry in waits:

@@ -140,8 +140,10 @@ _TOLD: dict[str, Callable[[Payload], str]] = {
     "run.failed": lambda payload: f"failed: {_error(payload)}",
     "run.cancelled": lambda payload: f"cancelled: {_error(payload)}",
     "run.parked": _parked,
-    "run.resumed": lambda payload: f"goes on{_by(payload)}"
-    + (f", accepting {', '.join(one_line(path) for path in payload['accept'])}" if payload.get("accept") else ""),
+    "run.resumed": lambda payload: (
+        f"goes on{_by(payload)}"
+        + (f", accepting {', '.join(one_line(path) for path in payload['accept'])}" if payload.get("accept") else "")
+    ),
     "run.rolling_back": lambda payload: f"rolls back: {_error(payload)}",
     "run.pivoted": lambda payload: "failed after a final effect; a person decides",
     "cancel.requested": lambda payload: f"cancel asked{_by(payload)}{_because(payload)}",
@@ -173,8 +175,9 @@ _TOLD: dict[str, Callable[[Payload], str]] = {
     "effect.denied": lambda payload: f"denied: {_error(payload)}",
     "effect.intended": _intended,
     "effect.tried": lambda payload: f"try {payload.get('try')}: {_error(payload)} ({payload.get('happened')}){_next(payload)}",
-    "effect.again": lambda payload: f"sent again under the same key, try {payload.get('try')}"
-    + (", after a crash" if payload.get("crashed") else ""),
+    "effect.again": lambda payload: (
+        f"sent again under the same key, try {payload.get('try')}" + (", after a crash" if payload.get("crashed") else "")
+    ),
     "effect.doubted": lambda payload: f"in doubt: {one_line(payload.get('why'), 300)}",
     "effect.lettered": lambda payload: f"became a dead letter: {_error(payload)}",
     "effect.done": _effect_done,

@@ -22,6 +22,7 @@ from chargehand.demo.processes import DemoFailed, PaymentService, Process
 from chargehand.demo.purchase import Need
 from chargehand.demo.supervised import Crew
 from chargehand.demo.telling import Teller
+from chargehand.demo.worker import journal_of
 
 SEED = 4
 BOLTS = Need(reference="po-1042", sku="M8-BOLT", pieces=4000, within_days=7, requested_by="assembly")
@@ -53,7 +54,8 @@ def run_demo(*, keep: Path | None = None, console: Console) -> int:
         teller.say(str(error), "bad")
         return 1
     finally:
-        teller.say(f"Databases, journal and logs: {folder}", "aside")
+        teller.say(f"Databases, journal and logs: {folder}")
+    teller.say(f"Look inside: chargehand show {BOLTS.reference} --journal {journal_of(supervised)}")
     return 0
 
 

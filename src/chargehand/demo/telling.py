@@ -8,8 +8,8 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from chargehand.demo.books import Half, OrderLine, Outcome
 from chargehand.demo.effort import Effort, Happening
@@ -29,6 +29,8 @@ ROWS: tuple[Row, ...] = (
 )
 """What the closing table counts, how, and whether anything above zero is bad."""
 
+_STYLES = {"good": "green", "bad": "red", "aside": "dim"}
+
 
 class Teller:
     """Prints the demo's story on a console."""
@@ -38,15 +40,13 @@ class Teller:
 
     def say(self, text: str, style: str = "") -> None:
         """Tell one thing that happened. Styles: good, bad, aside."""
-        colour = {"good": "green", "bad": "red", "aside": "dim"}.get(style)
-        body = escape(text)
         plain = not self._console.is_terminal
-        self._console.print(f"[{colour}]{body}[/{colour}]" if colour else body, soft_wrap=plain, highlight=False)
+        self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=plain, highlight=False)
 
     def heading(self, text: str) -> None:
         """Begin a part."""
         self._console.print()
-        self._console.print(f"[bold]{escape(text)}[/bold]", highlight=False)
+        self._console.print(Text(text, style="bold"), highlight=False)
 
     def opening(self, *needs: Need) -> None:
         """Say what is real here and what is not, and what is to be bought."""
@@ -119,11 +119,9 @@ class Teller:
         )
 
 
-def _cell(value: int | Decimal, bad: bool) -> str:
-    text = f"{value:,}"
-    if not bad:
-        return text
-    return f"[red]{text}[/red]" if value else f"[green]{text}[/green]"
+def _cell(value: int | Decimal, bad: bool) -> Text:
+    style = "" if not bad else _STYLES["bad"] if value else _STYLES["good"]
+    return Text(f"{value:,}", style=style)
 
 
 def _call(event: Happening) -> str:

@@ -169,7 +169,7 @@ def statistics(connection: apsw.Connection) -> dict[str, Any]:
     return {
         "runs": dict(fetch(connection, sql.COUNT_BY_STATUS)),
         "unfinished": [dict(zip(words, row, strict=True)) for row in fetch(connection, sql.COUNT_UNFINISHED)],
-        "schema": one("PRAGMA user_version"),
+        "schema": one(sql.SCHEMA_VERSION),
         "events": one(sql.COUNT_EVENTS),
         "waiting": dict(fetch(connection, sql.COUNT_WAITING)),
         "mail": one(sql.COUNT_MAIL),

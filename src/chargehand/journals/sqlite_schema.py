@@ -19,6 +19,7 @@ import apsw
 from chargehand.durable import FINAL_STATUSES, MAIL_KINDS, PARK_REASONS, RUN_STATUSES, WAITING_KINDS
 from chargehand.errors import JournalError, JournalNewer
 from chargehand.journals.sqlite_rows import fetch
+from chargehand.journals.sqlite_statements import SCHEMA_VERSION
 
 TABLES = frozenset({"runs", "tags", "events", "waiting", "mailbox", "keys", "blobs", "chain"})
 """Every table of ours; a transactional effect may not touch them."""
@@ -148,7 +149,7 @@ MIGRATIONS: tuple[str, ...] = (VERSION_1,)
 
 def version_of(connection: apsw.Connection) -> int:
     """Return how many migrations the file has seen."""
-    return int(fetch(connection, "PRAGMA user_version")[0][0])
+    return int(fetch(connection, SCHEMA_VERSION)[0][0])
 
 
 def refuse_newer(connection: apsw.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -260,6 +260,7 @@ PRUNE = (
 )
 """Everything of a run except its business keys and its place in the chain."""
 
+SCHEMA_VERSION = "PRAGMA user_version"
 COUNT_BY_STATUS = "SELECT status, count(*) FROM runs GROUP BY status"
 COUNT_UNFINISHED = """
 SELECT environment, workflow, status, count(*) FROM runs WHERE finished IS NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3

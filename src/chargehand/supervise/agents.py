@@ -26,7 +26,7 @@ from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.gates import Gate
 from chargehand.supervise.rungs import Rungs
-from chargehand.verdicts import Clarify, ToolResult, Verdict
+from chargehand.verdicts import Clarify, GateContext, ToolResult, Verdict
 
 if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver

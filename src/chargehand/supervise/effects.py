@@ -22,7 +22,7 @@ from chargehand.core.effect_life import after_try, next_move
 from chargehand.core.identity import base_key, key_of
 from chargehand.core.states import EffectState
 from chargehand.durable import KeyChange, KeySet, KeyShare, KeyTake
-from chargehand.errors import ChargehandError, Fenced, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
+from chargehand.errors import ChargehandError, Failure, Fenced, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
 from chargehand.supervise import approvals, waiting
 from chargehand.supervise.budgets import Meter, current_meter
@@ -225,14 +225,16 @@ class _Work:
         started = driver.clock.monotonic()
         self.meter = Meter(driver, self.path)
         current_meter.set(self.meter)
+        sent = False
         try:
             async with driver.site.gauges.place(definition, arguments.values):
                 filled = await driver.site.filled(contract, key=effect.key)
                 values = {**arguments.values, **filled}
+                sent = True
                 value = await driver.site.run(driver.site.function_of(definition), values, definition.options.timeout, keep_thread=True)
         except Exception as error:
             driver.site.gauges.ended(definition, False)
-            await self._tried(error, classify(error))
+            await self._tried(error, classify(error) if sent else _unsent(error))
             return
         driver.site.gauges.ended(definition, True)
         driver.site.at("after send", self.path)
@@ -411,3 +413,10 @@ class _Work:
                 ("effect.failed", {"d": self.call.arguments.digest, "tool": definition.full_name, "e": form}),
                 progress=True,
             )
+
+
+def _unsent(error: Exception) -> Classified:
+    """Classify what stopped an effect before it was sent: no place, an open breaker, a resource that could not be made."""
+    outcome = classify(error)
+    ours = isinstance(error, ChargehandError) and not isinstance(error, Failure)
+    return Classified("did not happen", outcome.transient and not ours, outcome.mode, outcome.retry_after)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
 from chargehand.core.history import History
 from chargehand.durable import (
     BLOB_BYTES,
@@ -36,7 +38,6 @@ from chargehand.events import Event, Record, chain_hash
 Draft = tuple[str, str, dict[str, Any]]
 """An event to be: type, path, payload."""
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 VALUE_BYTES_MAX = 64 * 1024 * 1024
 _BLOB_FIELDS = ("v", "args", "output", "input", "evidence")
 
@@ -239,39 +240,50 @@ class RunLog:
         return run
 
     def _commit(self, parts: list[Part], batch: _Batch, *, leave: bool, close_all: bool, before: int) -> Commit:
-        standing = self._standing()
-        self.last = standing
+        self.last = standing = self._standing()
+        one = parts[0] if len(parts) == 1 else _joined(parts)
         return Commit(
             run=self.row.number,
             run_id=self.row.id,
             environment=self.row.environment,
             epoch=self.epoch,
             before=before,
-            records=tuple(batch.records),
+            records=batch.records,
             status=standing.status,
             reason=standing.reason,
             due=standing.due,
             standing=self.history.standing(),
-            opened=tuple(entry for part in parts for entry in part.opened),
-            closed=tuple(entry for part in parts for entry in part.closed),
+            opened=one.opened,
+            closed=one.closed,
             close_all=close_all,
-            mail=tuple(mail for part in parts for mail in part.mail),
-            keys=tuple(change for part in parts for change in part.keys),
-            blobs=tuple(batch.blobs),
-            progress=any(part.progress for part in parts),
+            mail=one.mail,
+            keys=one.keys,
+            blobs=batch.blobs,
+            progress=one.progress,
             leave=leave,
         )
 
     def _record(self, draft: Draft, time: float, batch: _Batch) -> None:
         kind, path, payload = draft
-        text = _to_json(payload)
-        raw = text.encode()
+        raw = to_json(payload)
         if len(raw) > BLOB_BYTES:
             raw = _with_blobs(payload, path, batch)
         self.seq += 1
         self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest())
         batch.records.append(Record(self.seq, time, kind, path, raw, self.head))
         batch.events.append(Event(self.seq, time, kind, path, payload))
+
+
+def _joined(parts: list[Part]) -> Part:
+    """Return what several parts want beside their events."""
+    return Part(
+        (),
+        opened=[entry for part in parts for entry in part.opened],
+        closed=[entry for part in parts for entry in part.closed],
+        keys=[change for part in parts for change in part.keys],
+        mail=[mail for part in parts for mail in part.mail],
+        progress=any(part.progress for part in parts),
+    )
 
 
 def _refuse(parts: list[Part], error: BaseException) -> None:
@@ -287,7 +299,7 @@ def _with_blobs(payload: dict[str, Any], path: str, batch: _Batch) -> bytes:
     for name in _BLOB_FIELDS:
         if name not in short:
             continue
-        raw = _to_json(short[name]).encode()
+        raw = to_json(short[name])
         if len(raw) > VALUE_BYTES_MAX:
             raise TooLarge(
                 f"A value at {path!r} has {len(raw):,} bytes; the journal takes {VALUE_BYTES_MAX:,}. Store it elsewhere and pass its address."
@@ -296,7 +308,7 @@ def _with_blobs(payload: dict[str, Any], path: str, batch: _Batch) -> bytes:
             digest = hashlib.sha256(raw).hexdigest()[:32]
             batch.blobs.append((digest, raw))
             short[name] = {"$blob": digest, "bytes": len(raw)}
-    return _to_json(short).encode()
+    return to_json(short)
 
 
 async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:

@@ -1,0 +1,135 @@
+"""`doctor`: whether the journal is sound, who works on it, what nobody works on, and what waits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+import chargehand
+from chargehand.cli.forms import is_overdue
+from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.safe import one_line
+from chargehand.durable import Worker
+from chargehand.errors import EXIT_FAILED, EXIT_OK, JournalCorrupt
+from chargehand.supervisor import Supervisor
+
+PANEL = "Keep"
+Level = Literal["ok", "look", "bad"]
+_STYLES: Mapping[Level, str] = {"ok": "green", "look": "yellow", "bad": "red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    about: str
+    says: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    command(app, "doctor", PANEL)(doctor)
+
+
+async def doctor(face: Invocation) -> int:
+    """Look at configuration, journal, workers, runs that no live worker knows, and what waits. Leaves with 1 when something is bad."""
+    findings = [*_configuration(face)]
+    async with face.reading() as supervisor:
+        counts = dict(await supervisor.journal.statistics())
+        workers = await supervisor.journal.workers()
+        findings += _journal(face, counts)
+        findings += await _chain(supervisor)
+        findings += _workers(workers, supervisor.environment)
+        findings += _unknown_runs(counts, workers, supervisor.environment)
+        findings += await _waiting(supervisor)
+    bad = any(finding.level == "bad" for finding in findings)
+    if face.json:
+        listed = [{"level": finding.level, "about": finding.about, "says": finding.says} for finding in findings]
+        alive = [{"id": worker.id, **worker.about} for worker in workers]
+        face.answer({"ok": not bad, "findings": listed, "workers": alive, "statistics": counts})
+    else:
+        for finding in findings:
+            face.say(f"{finding.level:<5}{finding.about}: {one_line(finding.says)}", _STYLES[finding.level])
+    return EXIT_FAILED if bad else EXIT_OK
+
+
+def _configuration(face: Invocation) -> list[Finding]:
+    settings = face.settings
+    found = [Finding("ok", "chargehand", f"{chargehand.__version__}")]
+    found.append(Finding("ok", "configuration", str(settings.file) if settings.file else "no file; defaults, variables and options"))
+    found.append(Finding("ok", "environment", f"{settings.environment} (from {settings.origins.get('environment', 'the default')})"))
+    found.append(Finding("ok", "approvals", f"{settings.approve} (from {settings.origins.get('approve', 'the default')})"))
+    if settings.principals:
+        found.append(Finding("ok", "principals", ", ".join(sorted(settings.principals))))
+    else:
+        found.append(Finding("look", "principals", "none are configured: whoever is logged in decides, without any role"))
+    return found
+
+
+def _journal(face: Invocation, counts: Mapping[str, Any]) -> list[Finding]:
+    path = Path(face.settings.journal.removeprefix("sqlite:///")).resolve()
+    runs = ", ".join(f"{count} {status}" for status, count in sorted(counts["runs"].items())) or "no runs"
+    found = [
+        Finding("ok", "journal", f"{path}, schema {counts.get('schema')}, {counts.get('bytes', 0):,} bytes, {counts['events']:,} events"),
+        Finding("ok", "runs", f"{runs} (all environments)"),
+    ]
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        found.append(Finding("bad", "journal", f"{path} or its directory cannot be written"))
+    mode = path.stat().st_mode & 0o077
+    if mode:
+        found.append(Finding("look", "journal", f"others than its owner have access to it (mode {path.stat().st_mode & 0o777:o})"))
+    return found
+
+
+async def _chain(supervisor: Supervisor) -> list[Finding]:
+    try:
+        await supervisor.journal.verify_chain()
+    except JournalCorrupt as error:
+        return [Finding("bad", "chain", error.message)]
+    return [Finding("ok", "chain", "the journal-wide chain holds; `chargehand verify` looks at every run")]
+
+
+def _workers(workers: Sequence[Worker], environment: str) -> list[Finding]:
+    if not workers:
+        return [Finding("look", "workers", "none lives; start one with `chargehand worker`")]
+    return [
+        Finding(
+            "ok" if worker.about.get("environment") == environment else "look",
+            "worker",
+            f"{worker.id} serves {worker.about.get('environment')}: {', '.join(worker.about.get('workflows', ()))}",
+        )
+        for worker in workers
+    ]
+
+
+def _unknown_runs(counts: Mapping[str, Any], workers: Sequence[Worker], environment: str) -> list[Finding]:
+    """Name the workflows of unfinished runs that no live worker of this environment knows."""
+    known = {name for worker in workers if worker.about.get("environment") == environment for name in worker.about.get("workflows", ())}
+    unfinished: Counter[str] = Counter()
+    for row in counts["unfinished"]:
+        if row["environment"] == environment:
+            unfinished[row["workflow"]] += row["runs"]
+    lost = {name: count for name, count in sorted(unfinished.items()) if name not in known}
+    if not lost:
+        says = f"{sum(unfinished.values())} runs, each known to a live worker" if unfinished else "no runs"
+        return [Finding("ok", "unfinished", says)]
+    return [Finding("bad", "unfinished", f"{count} runs of {name}, which no live worker knows") for name, count in lost.items()]
+
+
+async def _waiting(supervisor: Supervisor) -> list[Finding]:
+    entries = await supervisor.waiting(limit=100_000)
+    if not entries:
+        return [Finding("ok", "waiting", "nothing waits for a person")]
+    now = supervisor.clock.now()
+    kinds = Counter(entry.kind for entry in entries)
+    overdue = sum(is_overdue(entry, now) for entry in entries)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    level: Level = "bad" if overdue or kinds["doubt"] else "look"
+    return [Finding(level, "waiting", listed + (f"; {overdue} overdue" if overdue else ""))]

@@ -1,0 +1,288 @@
+"""Keeping a journal: proving it, taking it out, making it smaller. And what a person needs once: a principal, the demo."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from chargehand.cli import doctoring
+from chargehand.cli.forms import record_form, run_form
+from chargehand.cli.given import json_lines, statuses_given, time_given
+from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.reading import Since, Status, Until, Workflow
+from chargehand.cli.safe import as_json, one_line
+from chargehand.config import hash_secret
+from chargehand.demo import run_demo
+from chargehand.durable import ChainLink, RunRow
+from chargehand.errors import EXIT_JOURNAL, EXIT_OK, BadConfiguration, InvalidInput, JournalCorrupt
+from chargehand.supervise.log import loaded
+from chargehand.supervisor import Supervisor
+
+PANEL = "Keep"
+_PAGE = 500
+_PRUNE_BATCH = 500
+SECRET_CHARS_MIN = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    command(app, "verify", PANEL)(verify)
+    command(app, "export", PANEL)(export)
+    command(app, "prune", PANEL)(prune)
+    doctoring.register(app)
+    command(app, "principal", PANEL)(principal)
+    command(app, "demo", "Run")(demo)
+
+
+async def _rows(supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
+    """Yield the runs of these ids, else all that fit, newest first."""
+    if ids:
+        for id in ids:
+            yield await supervisor.row(id)
+        return
+    before: int | None = None
+    while rows := await supervisor.runs(before=before, limit=_PAGE, **which):
+        for row in rows:
+            yield row
+        before = rows[-1].number
+
+
+# -- verify ----------
+
+
+async def verify(
+    face: Invocation,
+    run: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Only these runs; else all of this environment.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", metavar="FILE", help="Also compare with heads that `export --heads` wrote earlier and that were kept elsewhere."
+        ),
+    ] = None,
+) -> int:
+    """Prove that no event was changed or lost: every run's hash chain, and the journal-wide chain.
+
+    Without a key the chains find accidents; against heads kept elsewhere they also find whoever rewrote the whole file.
+    """
+    heads = list(json_lines(against, "--against")) if against is not None else []
+    found: list[str] = []
+    count = 0
+    async with face.reading() as supervisor:
+        with face.working("verifying") as step:
+            async for row in _rows(supervisor, run):
+                found += await _broken(supervisor.journal.verify(row.number))
+                count += 1
+                step(count)
+            if not run:
+                found += await _broken(supervisor.journal.verify_chain())
+            for number, head in heads:
+                found += await _against(supervisor, head, f"line {number} of {against}")
+    if face.json:
+        face.answer({"runs": count, "heads": len(heads), "ok": not found, "broken": found})
+    else:
+        for message in found:
+            face.say(message, "red")
+        face.say(f"{count} runs verified, {len(heads)} heads compared: {'all hold' if not found else f'{len(found)} do not hold'}")
+    return EXIT_JOURNAL if found else EXIT_OK
+
+
+async def _broken(check: Any) -> list[str]:
+    try:
+        await check
+    except JournalCorrupt as error:
+        return [error.message]
+    return []
+
+
+async def _against(supervisor: Supervisor, head: Any, where: str) -> list[str]:
+    """Compare one exported head with the journal. A run that was pruned since has its head in the journal's chain."""
+    if not isinstance(head, dict) or head.get("kind") not in ("head", "chain"):
+        raise InvalidInput(f"{where} is no head: {as_json(head)[:80]}. `chargehand export --heads` writes them.")
+    try:
+        wanted, seq = bytes.fromhex(head["hash"]), int(head["seq"])
+        id = str(head["run"]) if head["kind"] == "head" else ""
+    except (KeyError, TypeError, ValueError):
+        raise InvalidInput(f"{where} is no whole head: {as_json(head)[:80]}. It has kind, run, seq and hash.") from None
+    if head["kind"] == "chain":
+        if seq == 0:
+            return []
+        links = await supervisor.journal.chain(seq - 1, 1)
+        return [] if links and links[0].hash == wanted else [f"The journal's chain no longer has its head at link {seq}."]
+    row = await supervisor.journal.run(id)
+    if row is None:
+        link = await _pruned(supervisor, id)
+        if link is None:
+            return [f"Run {id!r} had {seq} events and is gone, and no prune of it is noted."]
+        same = link.seq > seq or (link.seq == seq and link.head == wanted)
+        return [] if same else [f"Run {id!r} was pruned with another head than it had."]
+    records = await supervisor.journal.load(row.number, after=seq - 1, limit=1)
+    if not records or records[0].seq != seq:
+        return [f"Run {id!r} had {seq} events and now has {row.seq}."]
+    return [] if records[0].hash == wanted else [f"Run {id!r} has another history up to event {seq} than when its head was exported."]
+
+
+async def _pruned(supervisor: Supervisor, id: str) -> ChainLink | None:
+    after = 0
+    found: ChainLink | None = None
+    while links := await supervisor.journal.chain(after, 10_000):
+        found = next((link for link in reversed(links) if link.kind == "pruned" and link.run_id == id), found)
+        after = links[-1].id
+    return found
+
+
+# -- export ----------
+
+
+async def export(
+    face: Invocation,
+    run: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Only these runs; else all of this environment that fit.")
+    ] = None,
+    heads: Annotated[
+        bool,
+        typer.Option("--heads", help="Only the newest hash of each run and of the journal: to keep elsewhere, for `verify --against`."),
+    ] = False,
+    workflow: Workflow = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write to this file, else to standard output.")] = None,
+) -> None:
+    """Write runs and their events as JSON lines, without what is redacted."""
+    now = time.time()
+    which = {
+        "workflow": workflow,
+        "status": statuses_given(status or ()),
+        "since": time_given(since, "--since", now),
+        "until": time_given(until, "--until", now),
+    }
+    count = 0
+    async with face.reading() as supervisor:
+        with _written(out, face) as file, face.working("exporting") as step:
+            async for row in _rows(supervisor, run, **which):
+                if heads:
+                    _line(file, {"kind": "head", "run": row.id, "seq": row.seq, "hash": row.head.hex(), "status": row.status})
+                else:
+                    await _export_run(face, supervisor, row, file)
+                count += 1
+                step(count)
+            if heads:
+                counts = await supervisor.journal.statistics()
+                _line(file, {"kind": "chain", "seq": counts["chain"], "hash": counts["chain_head"]})
+    if out is not None:
+        if face.json:
+            face.answer({"runs": count, "out": out})
+        else:
+            face.note(f"{count} runs written to {out}")
+
+
+async def _export_run(face: Invocation, supervisor: Supervisor, row: RunRow, file: TextIO) -> None:
+    _line(file, {"kind": "run", **run_form(row)})
+    records = {record.seq: record for record in await supervisor.journal.load(row.number)}
+    for event in await loaded(supervisor.journal, row.number):
+        if event.seq in records:
+            _line(file, face.shown(record_form(row.id, records[event.seq], event)))
+
+
+def _line(file: TextIO, form: dict[str, Any]) -> None:
+    file.write((as_json(form) if file.isatty() else json.dumps(form, ensure_ascii=False)) + "\n")
+
+
+@contextmanager
+def _written(out: str | None, face: Invocation) -> Iterator[TextIO]:
+    """Open what is written to; a file appears whole or not at all."""
+    if out is None:
+        yield face.out.file  # type: ignore[misc]
+        return
+    path = Path(out)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InvalidInput(f"--out cannot be written: {out!r}: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+# -- prune ----------
+
+
+async def prune(
+    face: Invocation,
+    before: Annotated[
+        str, typer.Option("--before", metavar="TIME", help="Runs that ended before then: a date, or 90d for ninety days ago.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+) -> None:
+    """Delete ended runs of this environment for good. Business keys stay, and the journal's chain notes each prune."""
+    bound = time_given(before, "--before", time.time())
+    assert bound is not None
+    done = 0
+    async with face.reading() as supervisor:
+        with face.working("pruning") as step:
+            if dry_run:
+                final = ("completed", "failed", "cancelled")
+                async for row in _rows(supervisor, None, status=final):
+                    done += row.updated < bound
+            else:
+                while count := await supervisor.journal.prune(before=bound, limit=_PRUNE_BATCH, environment=supervisor.environment):
+                    done += count
+                    step(done)
+    if face.json:
+        face.answer({"pruned": 0 if dry_run else done, "would_prune": done if dry_run else 0})
+    else:
+        face.say(f"{done} runs {'would be' if dry_run else 'were'} pruned")
+
+
+# -- principal and demo ----------
+
+
+def principal(
+    face: Invocation,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The principal's name.")],
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="A role of theirs. May be given again.")] = None,
+) -> None:
+    """Print a hashed entry for the configuration. The secret comes from CHARGEHAND_SECRET or a prompt, never from an option."""
+    if not name.strip() or any(ord(char) < 32 for char in name):
+        raise InvalidInput(f"This is no name: {name!r}. Write who it is, in one line.")
+    secret = face.variables.get("CHARGEHAND_SECRET")
+    if secret is None:
+        if not sys.stdin.isatty():
+            raise BadConfiguration("There is no secret to hash. Set CHARGEHAND_SECRET, or run this on a terminal.")
+        secret = getpass.getpass("Secret: ", sys.stderr)
+        if getpass.getpass("Again: ", sys.stderr) != secret:
+            raise InvalidInput("The two secrets differ. Nothing was made.")
+    if len(secret) < SECRET_CHARS_MIN:
+        raise InvalidInput(f"The secret has {len(secret)} characters. Take at least {SECRET_CHARS_MIN}.")
+    roles, hashed = list(role or ()), hash_secret(secret)
+    if face.json:
+        face.answer({"name": name, "roles": roles, "secret": hashed})
+        return
+    key = name if name.replace("-", "").replace("_", "").isalnum() and name.isascii() else as_json(name)
+    table = (
+        f"tool.chargehand.principals.{key}"
+        if face.settings.file is not None and face.settings.file.name == "pyproject.toml"
+        else f"principals.{key}"
+    )
+    face.raw(f"[{table}]\nroles = {as_json(roles)}\nsecret = {as_json(hashed)}")
+    face.note(f"Put this into {one_line(face.settings.file or 'chargehand.toml')}.")
+
+
+def demo(
+    face: Invocation,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIRECTORY", help="Keep databases, journal and logs in this new directory.")
+    ] = None,
+) -> int:
+    """Run one purchasing crew unsupervised and supervised, counted from the books of the services it used."""
+    return run_demo(keep=keep, console=face.err if face.json else face.out)

@@ -1,0 +1,98 @@
+"""`check-replay`: before a deploy, whether the code as it is now goes on with every run that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+
+from chargehand.cli.forms import run_form
+from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.loading import workflows_at
+from chargehand.cli.reading import status_text
+from chargehand.cli.safe import one_line
+from chargehand.durable import RunRow
+from chargehand.errors import EXIT_OK, EXIT_PARKED
+from chargehand.supervise.check import Check, Replayed
+from chargehand.supervise.log import loaded
+from chargehand.supervisor import Supervisor
+
+PANEL = "Keep"
+_PAGE = 500
+_BAD = ("diverges", "breaks")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    command(app, "check-replay", PANEL)(check_replay)
+
+
+async def check_replay(
+    face: Invocation,
+    workflows: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODULE:WORKFLOW]...", help="The code to check; else the configured workflows.")
+    ] = None,
+    run: Annotated[list[str] | None, typer.Option("--run", metavar="RUN", help="Only this run. May be given again.")] = None,
+) -> int:
+    """Replay every unfinished run of these workflows against the code as it is now, executing nothing.
+
+    Lists every call that the code no longer makes as it was recorded. Leaves with 4 when a run would park.
+    """
+    definitions = workflows_at(workflows or (), face.settings)
+    results: list[tuple[RunRow, Replayed]] = []
+    unknown = 0
+    face.needs_journal()
+    async with face.supervisor(definitions, work=False) as supervisor:
+        with face.working("replaying") as step:
+            async for row in _unfinished(supervisor, run or ()):
+                if row.workflow not in supervisor.workflows:
+                    unknown += 1
+                    continue
+                events = await loaded(supervisor.journal, row.number)
+                results.append((row, Check(supervisor.site, row, events).replay()))
+                step(len(results))
+    bad = [result for result in results if result[1].outcome in _BAD]
+    if face.json:
+        face.answer(
+            {"checked": len(results), "bad": len(bad), "other_workflows": unknown, "runs": [_form(row, found) for row, found in results]}
+        )
+    else:
+        _say(face, bad)
+        face.say(f"{len(results)} unfinished runs checked: {len(results) - len(bad)} go on, {len(bad)} would park")
+        if unknown:
+            face.note(f"{unknown} unfinished runs are of other workflows and were not checked.")
+    return EXIT_PARKED if bad else EXIT_OK
+
+
+async def _unfinished(supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
+    if ids:
+        for id in ids:
+            yield await supervisor.row(id)
+        return
+    before: int | None = None
+    while rows := await supervisor.runs(status=("running", "waiting", "parked"), before=before, limit=_PAGE):
+        for row in rows:
+            yield row
+        before = rows[-1].number
+
+
+def _form(row: RunRow, found: Replayed) -> dict[str, Any]:
+    return {
+        "run": run_form(row),
+        "outcome": found.outcome,
+        "why": found.why,
+        "divergences": [{"path": one.path, "recorded": one.recorded, "code": one.code} for one in found.divergences],
+        "begins": list(found.begins),
+    }
+
+
+def _say(face: Invocation, bad: list[tuple[RunRow, Replayed]]) -> None:
+    for row, found in bad:
+        face.say(f"{row.id}  {row.workflow}  {status_text(row)}: {found.outcome}", "bold")
+        if found.why:
+            face.say(f"  {one_line(found.why)}", "red")
+        for one in found.divergences:
+            face.say(f"  at {one_line(one.path) or 'the input'}", "yellow")
+            face.say(f"    recorded: {one_line(one.recorded)}")
+            face.say(f"    code:     {one_line(one.code)}")

@@ -1,0 +1,141 @@
+"""`run`: one workflow, driven until it rests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import SHOP, Command, lines_of
+
+
+def test_a_run_prints_its_value(shop: Command) -> None:
+    """Standard output holds the workflow's value and nothing else, so that it can be piped."""
+    said = shop("add", {"a": 3, "b": 4})
+    assert (said.status, json.loads(said.out)) == (0, 7)
+    assert "completed" in said.err
+
+
+def test_a_run_in_json_tells_how_it_stands(shop: Command) -> None:
+    """With --json the answer is one JSON object with the run and its value."""
+    said = shop("add", {"a": 3}, "--json", "--tag", "customer=c-7", id="sum-1")
+    assert said.status == 0
+    assert said.json["value"] == 5
+    run = said.json["run"]
+    assert (run["id"], run["workflow"], run["status"], run["tags"]) == ("sum-1", "shop.add", "completed", {"customer": "c-7"})
+    assert said.err == ""
+
+
+def test_the_only_argument_is_the_input_itself_or_named(shop: Command) -> None:
+    """A workflow with one argument takes it bare or by name."""
+    assert shop("pay", 5, id="a").out == shop("pay", {"amount": 5}, id="b").out
+
+
+def test_the_same_id_never_runs_twice(shop: Command) -> None:
+    """The id is the run's idempotency key: again, it gives the recorded value."""
+    first, second = shop("pay", 50, id="p-1"), shop("pay", 50, id="p-1")
+    assert first.out == second.out == '"r-50"\n'
+    assert lines_of("ledger.txt") == ["charge 50"]
+
+
+def test_another_input_under_the_same_id_is_refused(shop: Command) -> None:
+    """An id that is taken by another input is refused, and the difference is shown."""
+    shop("pay", 50, id="p-1")
+    said = shop("pay", 60, "--json", id="p-1")
+    assert (said.status, said.out, said.error["code"]) == (7, "", "run-conflict")
+    assert "(50, 60)" in said.error["message"]
+    assert lines_of("ledger.txt") == ["charge 50"]
+
+
+def test_the_input_may_come_from_a_file(cli: Command) -> None:
+    """--input @file reads JSON from a file."""
+    Path("input.json").write_text('{"a": 1, "b": 1}')
+    assert cli("run", f"{SHOP}:add", "--input", "@input.json").out == "2\n"
+
+
+def test_a_module_is_found_in_the_current_directory(cli: Command) -> None:
+    """A module needs no installation: the current directory is looked in, as for every Python program."""
+    Path("here_it_is.py").write_text("from chargehand import workflow\n@workflow\nasync def only() -> str:\n    return 'found'\n")
+    assert cli("run", "here_it_is:only").out == '"found"\n'
+    assert cli("run", "here_it_is").out == '"found"\n'
+
+
+def test_a_file_in_a_package_has_the_name_of_its_module(cli: Command) -> None:
+    """A workflow is called the same whether it is run from its file or from its module, so its runs stay its own."""
+    package = Path("billing_package/inner")
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "flow.py").write_text("from chargehand import workflow\n@workflow\nasync def only() -> str:\n    return 'found'\n")
+    said = cli("run", "billing_package/inner/flow.py:only", "--json")
+    assert said.json["run"]["workflow"] == "billing_package.inner.flow.only"
+
+
+def test_a_run_that_waits_for_a_person_leaves_with_3(shop: Command) -> None:
+    """Who runs a workflow that needs approval is told what waits and how to decide, and the process ends."""
+    said = shop("pay", 500, id="p-1")
+    assert (said.status, said.out) == (3, "")
+    assert "chargehand approve p-1/charge" in said.err
+    assert lines_of("ledger.txt") == []
+    again = shop("pay", 500, "--json", id="p-1")
+    assert (again.status, again.json["run"]["status"]) == (3, "waiting")
+    assert [entry["id"] for entry in again.json["waiting"]] == ["p-1/charge"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("lettered", 5), ("doubted", 5), ("broken", 1)])
+def test_a_run_that_parks_leaves_with_4(shop: Command, name: str, value: int) -> None:
+    """A dead letter, a doubt and a bug in the code end the command with its own status."""
+    said = shop(name, value, id="x")
+    assert said.status == 4
+    assert "parked" in said.err
+
+
+def test_a_run_that_waits_for_a_signal_leaves_with_3(cli: Command) -> None:
+    """A wait for a signal is said, with the command that sends one."""
+    said = cli("run", f"{SHOP}:listen", "--id", "l-1")
+    assert said.status == 3
+    assert "chargehand signal l-1 NAME" in said.err
+
+
+def test_a_run_that_sleeps_is_waited_for(shop: Command) -> None:
+    """A timer of the run's own is no reason to leave."""
+    assert shop("nap", 0.3).out == '"awake"\n'
+
+
+def test_a_run_that_fails_leaves_with_1(shop: Command) -> None:
+    """A failure says its class, and what it did is undone."""
+    said = shop("pay_and_fail", 20, "--json", id="f-1")
+    assert (said.status, said.json["run"]["status"], said.json["error"]["code"]) == (1, "failed", "run-failed")
+    assert lines_of("ledger.txt") == ["charge 20", "back r-20"]
+    plain = shop("pay_and_fail", 20, id="f-1")
+    assert plain.status == 1
+    assert "nothing to buy" in plain.err
+
+
+def test_a_deadline_fails_the_run(shop: Command) -> None:
+    """--deadline bounds the run, not the command."""
+    said = shop("nap", 60, "--deadline", "0.2s", "--json")
+    assert (said.status, said.json["error"]["code"]) == (1, "deadline-passed")
+
+
+def test_the_level_of_approval_is_an_option(shop: Command) -> None:
+    """--approve every asks a person about an effect that its author lets through."""
+    assert shop("pay", 5, "--approve", "every", id="p-1").status == 3
+
+
+def test_a_run_drives_its_own_runs_only(cli: Command, shop: Command) -> None:
+    """`run` is no worker: other runs of the same workflow stay where they are."""
+    shop("pay", 500, id="p-1")
+    cli("approve", "p-1")
+    assert shop("pay", 50, id="p-2").status == 0
+    assert lines_of("ledger.txt") == ["charge 50"]
+    assert shop("pay", 500, id="p-1").out == '"r-500"\n'
+
+
+def test_resources_are_those_of_the_environment(shop: Command) -> None:
+    """Where nothing makes a resource, the effect surely did not happen: a letter says what is missing, and no doubt is left."""
+    said = shop("pay", 5, "--environment", "production", "--json", id="p-1")
+    assert lines_of("ledger.txt") == []
+    assert (said.status, said.json["run"]["reason"]) == (4, "letter")
+    assert "nothing makes one in the environment 'production'" in said.json["waiting"][0]["shows"]["error"]["message"]
