@@ -291,6 +291,9 @@ class Clock(Protocol):
 class Journal(Protocol):
     """Where runs live. Every method may raise a `JournalError`."""
 
+    chain_key: bytes
+    """What keys the hash chains of runs; empty for none. Drivers sign with it, `verify` checks with it."""
+
     async def open(self) -> None:
         """Open or create the database and bring its schema up to date."""
 

@@ -8,6 +8,7 @@ chain valid, because the hash covers the payload's digest and not the payload.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -103,10 +104,13 @@ class Record:
         return Event(self.seq, self.time, self.type, self.path, json.loads(self.payload))
 
 
-def chain_hash(previous: bytes, run_id: str, seq: int, time: float, type: str, path: str, payload_digest: bytes) -> bytes:
-    """Return the SHA-256 that binds an event to all before it (32 bytes).
+def chain_hash(previous: bytes, run_id: str, seq: int, time: float, type: str, path: str, payload_digest: bytes, key: bytes = b"") -> bytes:
+    """Return the SHA-256 that binds an event to all before it (32 bytes); with a key, the HMAC-SHA-256.
 
+    Without a key the chain finds accidents; who can write the file can compute it anew. With one, only who has the key can.
     Fields are separated by NUL, which no path or id may contain, so no two different events share an input.
     """
-    text = f"{run_id}\0{seq}\0{time!r}\0{type}\0{path}\0".encode()
+    text = f"{run_id}\0{seq}\0{float(time)!r}\0{type}\0{path}\0".encode()
+    if key:
+        return hmac.digest(key, previous + text + payload_digest, "sha256")
     return hashlib.sha256(previous + text + payload_digest).digest()

@@ -122,6 +122,7 @@ class Supervisor:
         resources: what calls may ask for.
         approve: "declared", "final" or "every": how much asks a person.
         ladder: the ladder of agents that declare none.
+        chain_key: keys the journal's hash chains, so that only who has it can rewrite history unnoticed.
 
     It never installs signal handlers, owns the loop or configures logging.
     """
@@ -139,13 +140,14 @@ class Supervisor:
         pace: Pace = Pace(),
         clock: Clock | None = None,
         journal: Journal | None = None,
+        chain_key: bytes = b"",
         on_waiting: Callable[[str, Waiting], None] | None = None,
     ) -> None:
         if approve not in ("declared", "final", "every"):
             raise BadConfiguration(f"approve is 'declared', 'final' or 'every', not {approve!r}.")
         self.environment = environment
         self.clock: Clock = clock if clock is not None else SystemClock()
-        self.journal: Journal = journal if journal is not None else journal_at(url, self.clock)
+        self.journal: Journal = journal if journal is not None else journal_at(url, self.clock, chain_key)
         self.workflows = registry_of(workflows)
         _refuse_main(self.workflows, self.journal)
         kept = {resource.kind: factory for resource in resources if (factory := resource.factory_for(environment)) is not None}
@@ -252,7 +254,7 @@ class Supervisor:
         if by is not None:
             payload["by"] = by
         raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        head = chain_hash(bytes(32), id, 1, now, "run.started", "", hashlib.sha256(raw).digest())
+        head = chain_hash(bytes(32), id, 1, now, "run.started", "", hashlib.sha256(raw).digest(), self.journal.chain_key)
         first = Record(1, now, "run.started", "", raw, head)
         return NewRun(id, definition.full_name, self.environment, call.arguments.digest, dict(tags), first), first.event()
 
@@ -415,15 +417,15 @@ class Supervisor:
             self.carrier.mail_for(row.number)
 
 
-def journal_at(url: str, clock: Clock) -> Journal:
-    """Return the journal that a URL names."""
+def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
+    """Return the journal that a URL names. `chain_key` keys its hash chains."""
     if url == "memory:":
-        return MemoryJournal(clock)
+        return MemoryJournal(clock, chain_key=chain_key)
     if url.startswith(("postgresql://", "postgres://")):
         raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
     if "://" in url and not url.startswith("sqlite:///"):
         raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
-    return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock)
+    return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock, chain_key=chain_key)
 
 
 def check_id(id: str) -> None:

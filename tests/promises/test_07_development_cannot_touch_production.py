@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -39,7 +38,7 @@ bank = Resource(Bank, {"development": of_development, "production": of_productio
 class Watched(dict[str, str]):
     """Environment variables that remember who was asked for."""
 
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
 
     def __getitem__(self, name: str) -> str:
         Watched.asked.append(name)
@@ -51,12 +50,11 @@ class Watched(dict[str, str]):
 
 
 @pytest.fixture(autouse=True)
-def secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the secret's variable and watch who reads it."""
     MADE.clear()
     Watched.asked.clear()
     monkeypatch.setattr(os, "environ", Watched({**os.environ, SECRET: "live"}))
-    yield
 
 
 async def take_back(receipt: str) -> None: ...
@@ -171,7 +169,7 @@ async def test_an_effect_of_another_environment_is_refused_before_it_is_sent() -
 async def test_a_missing_resource_is_said_clearly() -> None:
     """An environment without a factory has no handle, and the error names type, environment and asker."""
     async with Supervised(EVERY, environment="staging", resources=[bank]) as staging:
-        with pytest.raises(ResourceMissing, match="Bank.*staging|staging.*Bank"):
+        with pytest.raises(ResourceMissing, match=r"Bank.*staging|staging.*Bank"):
             await staging.supervisor.site.resources.get(Bank, "balance")
         assert MADE == []
 

@@ -60,7 +60,10 @@ from chargehand.journals.transactional import WORK_SECONDS, transaction_for
 class MemoryJournal:
     """A `chargehand.durable.Journal` that ends with the process. `beside` makes a second view of another one's runs."""
 
-    def __init__(self, clock: Clock, *, beside: MemoryJournal | None = None, work_seconds: float = WORK_SECONDS) -> None:
+    def __init__(
+        self, clock: Clock, *, beside: MemoryJournal | None = None, work_seconds: float = WORK_SECONDS, chain_key: bytes = b""
+    ) -> None:
+        self.chain_key = chain_key
         self._clock = clock
         self._store: Store = beside._store if beside is not None else Store()
         self._work_seconds = work_seconds
@@ -390,7 +393,7 @@ class MemoryJournal:
         known = self._store.runs.get(run)
         if known is None:
             raise UnknownRun(f"There is no run number {run} in the journal.")
-        verify_run(known)
+        verify_run(known, self.chain_key)
 
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""

@@ -129,13 +129,13 @@ def fits(row: RunRow, which: RunFilter) -> bool:
     )
 
 
-def verify_run(run: Run) -> None:
+def verify_run(run: Run, key: bytes) -> None:
     """Raise `JournalCorrupt` where a run's chain does not hold."""
     row, previous = run.row, NO_HASH
     for event in run.events:
         one = event.record
         digest = event.digest if event.erased else sha256(one.payload).digest()
-        previous = chain_hash(previous, row.id, one.seq, one.time, one.type, one.path, digest)
+        previous = chain_hash(previous, row.id, one.seq, one.time, one.type, one.path, digest, key)
         if previous != one.hash:
             raise broken(row.id, one.seq, "the event's content does not give its hash")
     if previous != row.head:

@@ -75,7 +75,9 @@ class SqliteJournal:
         locked_seconds: float = 5.0,
         work_seconds: float = WORK_SECONDS,
         migrations: Sequence[str] = MIGRATIONS,
+        chain_key: bytes = b"",
     ) -> None:
+        self.chain_key = chain_key
         self.path = os.path.realpath(path)
         self._clock = clock
         self._locked_seconds = locked_seconds
@@ -337,7 +339,7 @@ class SqliteJournal:
 
     async def verify(self, run: int) -> None:
         """Raise `JournalCorrupt` naming run and seq where a run's chain does not hold, and what differs."""
-        await self._reader.apart(lambda connection: reads.verify_run(connection, run))
+        await self._reader.apart(lambda connection: reads.verify_run(connection, run, self.chain_key))
 
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""

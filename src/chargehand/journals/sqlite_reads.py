@@ -117,7 +117,7 @@ def waiting(reader: Reader, run_id: str | None, kinds: Collection[WaitingKind], 
 # -- proofs ----------
 
 
-def verify_run(connection: apsw.Connection, number: int) -> None:
+def verify_run(connection: apsw.Connection, number: int, key: bytes) -> None:
     """Recompute a run's chain and compare it, event by event, then with the run's row."""
     found = fetch(connection, sql.BY_NUMBER, (number,))
     if not found:
@@ -130,7 +130,7 @@ def verify_run(connection: apsw.Connection, number: int) -> None:
         if seq != expected:
             raise _broken(row.id, expected, f"the event is missing; the next one found is {seq}")
         digest = digest if payload is None else sha256(payload).digest()
-        previous = chain_hash(previous, row.id, seq, time, type, path, digest)
+        previous = chain_hash(previous, row.id, seq, time, type, path, digest, key)
         if previous != stored:
             raise _broken(row.id, seq, "the event's content does not give its hash")
         expected += 1

@@ -106,6 +106,7 @@ class RunLog:
         self.ending: RunStatus | None = None
         self.parking: ParkReason | None = None
         self.advanced = False
+        self._chain_key = journal.chain_key
         self.committed_at = clock.monotonic()
         self._standing, self._folded, self._wake = standing, folded, wake
         self._noted_seq = row.seq
@@ -269,7 +270,7 @@ class RunLog:
         if len(raw) > BLOB_BYTES:
             raw = _with_blobs(payload, path, batch)
         self.seq += 1
-        self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest())
+        self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest(), self._chain_key)
         batch.records.append(Record(self.seq, time, kind, path, raw, self.head))
         batch.events.append(Event(self.seq, time, kind, path, payload))
 

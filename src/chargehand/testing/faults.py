@@ -41,11 +41,12 @@ class Crashed(ControlSignal):
 
 @dataclass(slots=True)
 class CrashPlan:
-    """Crash when a point is passed the `nth` time at a path (any path when None)."""
+    """Crash when a point is passed the `nth` time at a path (any path when None); the next process comes `away` seconds later."""
 
     point: str
     path: str | None
     nth: int
+    away: float = 0.0
     passed: int = field(default=0)
 
     def hits(self, point: str, paths: Sequence[str]) -> bool:

@@ -233,14 +233,14 @@ class Supervised:
 
     # -- faults ----------
 
-    def crash_at(self, point: str, path: str | None = None, nth: int = 1) -> CrashPlan:
+    def crash_at(self, point: str, path: str | None = None, nth: int = 1, *, away: Seconds = 0.0) -> CrashPlan:
         """Let the process die when it passes a point the `nth` time at a path; another one takes over. Points: `POINTS`.
 
-        At the points "before commit" and "after commit" the path is that of any event in the commit, or an event's type.
+        `away`: how long it takes until that other one comes. At the points "before commit" and "after commit" the path is that of any event in the commit, or an event's type.
         """
         if point not in POINTS:
             raise ValueError(f"There is no such point: {point!r}. There are: {', '.join(POINTS)}.")
-        plan = CrashPlan(point, path, nth)
+        plan = CrashPlan(point, path, nth, seconds(away))
         self._process.plans.append(plan)
         return plan
 

@@ -91,6 +91,7 @@ class Process:
         self.plays: list[Play] = []
         self.plans: list[CrashPlan] = []
         self.crashes = 0
+        self._away = 0.0
         self.dead: Supervisor | None = None
         self._supervisor: Supervisor | None = None
         self._journal: MortalJournal | None = None
@@ -153,18 +154,19 @@ class Process:
     def _passing(self, point: str, names: Sequence[str]) -> None:
         if self.dead is not None:
             raise Crashed(f"dead at {point!r}")
-        hits = [plan.hits(point, names) for plan in self.plans]
-        if any(hits):
-            self.die()
+        hits = [plan for plan in self.plans if plan.hits(point, names)]
+        if hits:
+            self.die(max(plan.away for plan in hits))
             raise Crashed(f"at {point!r}, {names}")
 
-    def die(self) -> None:
-        """Let the process die in this very moment; `World.rest` brings another."""
+    def die(self, away: float = 0.0) -> None:
+        """Let the process die in this very moment; the next one comes with the next turn, `away` seconds later."""
         supervisor, journal = self._supervisor, self._journal
         if supervisor is None or journal is None or self.dead is not None:
             return
         journal.dead = True
         self.crashes += 1
+        self._away = away
         self.dead, self._supervisor = supervisor, None
         if supervisor.carrier is not None:
             supervisor.carrier.drop()
@@ -178,6 +180,7 @@ class Process:
         if dead.site.worker:
             self.world.journal.vanish(dead.site.worker)
         dead.site.threads.shutdown(wait=False)
+        self.world.clock.advance(self._away)
 
     async def kill(self) -> None:
         """End the process for good."""
