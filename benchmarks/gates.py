@@ -2,10 +2,11 @@
 
     python benchmarks/gates.py [--out build/gates.json] [--show GATE]
 
-Three sources: two crews of our own with seeded faults (``benchmarks/handoffs/incident.py`` and ``invoices.py``, which
-were fixed before the gates were tuned; another seed than the one tuned with), and the recorded WorkBench runs of five
-models, by half: the gates were tuned while looking at one half of the tasks and never at the other. The engine takes no
-part: each gate is asked by `verdict_of`, as the engine asks it. Intervals are Wilson's, 95 %.
+Four sources: two crews of our own with seeded faults (``benchmarks/handoffs/incident.py`` and ``invoices.py``, which
+were fixed before the gates were tuned; another seed than the one tuned with), the recorded WorkBench runs of five
+models, by half (the gates were tuned while looking at one half of the tasks and never at the other), and the recorded
+tau-bench conversations (looked at once, for the default of `derived`). The engine takes no part: each gate is asked by
+`verdict_of`, as the engine asks it. Intervals are Wilson's, 95 %. "any of them" leaves variants out.
 
 An abstention is counted on its own; with the default ``on_abstain="fail"`` it stops an output as a rejection does.
 """
@@ -33,18 +34,21 @@ from examples.incident import gates as incident_gates  # noqa: E402
 from examples.invoices import gates as invoices_gates  # noqa: E402
 from pydantic_core import to_jsonable_python  # noqa: E402
 
-from benchmarks.handoffs import Handoff, incident, invoices, workbench  # noqa: E402
+from benchmarks.handoffs import Handoff, incident, invoices, tau, workbench  # noqa: E402
 from chargehand.errors import Rejected  # noqa: E402
 from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
 from chargehand.supervise.gates import Gate, as_gate, verdict_of  # noqa: E402
 from chargehand.verdicts import Fact, Feedback, GateContext, ReleasedFact, Verdict  # noqa: E402
 
-WORKBENCH_GATES = [
+RECORDED_GATES = [
     grounded(),
     grounded(name="grounded, arguments trusted", arguments="trust"),
     grounded(name="grounded, arguments ignored", arguments="ignore"),
-    grounded(name="grounded, derived too", derived=True, arguments="trust"),
+    grounded(name="grounded, derived none", derived="none"),
+    grounded(name="grounded, derived any", derived="any"),
+    grounded(name="grounded, identifiers only", numbers=False, dates=False),
     no_repeat(),
+    no_repeat(name="no_repeat, more than twice", calls_at_most=2),
 ]
 
 
@@ -189,9 +193,13 @@ async def main() -> None:
         recorded = list(workbench.handoffs())
         for source, half in (("held out", True), ("looked at", False)):
             runs = [run for run in recorded if held_out(run) == half]
-            tallies.append(await measure(f"workbench, {source}", runs, {"*": WORKBENCH_GATES}, None, chosen.show))
+            tallies.append(await measure(f"workbench, {source}", runs, {"*": RECORDED_GATES}, None, chosen.show))
     else:
         skipped.append("workbench: the recorded runs are not here (see benchmarks/handoffs/workbench.py)")
+    if tau.folder().is_dir():
+        tallies.append(await measure("tau", tau.handoffs(), {"*": RECORDED_GATES}, None, chosen.show))
+    else:
+        skipped.append("tau: the recorded conversations are not here (see benchmarks/handoffs/tau.py)")
     rows = [row for tally in tallies for row in tally.rows()]
     print(table(rows))
     hot = await hot_path()

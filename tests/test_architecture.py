@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import configparser
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -224,8 +225,33 @@ def test_the_search_for_cycles_finds_one() -> None:
 # -- floors ----------
 
 
+def _floors() -> list[list[str]]:
+    """Return the floors of .importlinter, the highest first, each with its parts."""
+    contract = configparser.ConfigParser()
+    contract.read(ROOT / ".importlinter")
+    section = contract["importlinter:contract:floors"]
+    assert section.getboolean("exhaustive")
+    return [[name.strip() for name in re.split(r"[|:]", line)] for line in section["layers"].split("\n") if line.strip()]
+
+
 def test_imports_only_go_down() -> None:
-    """The floors of .importlinter hold, and every part of the package stands on one."""
+    """No module imports from a floor above its own, nor from another part of its floor."""
+    floor = {part: number for number, parts in enumerate(_floors()) for part in parts}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in _graph().items()
+        for other in others
+        if "." in name
+        and "." in other
+        and (ours := name.split(".")[1]) != (theirs := other.split(".")[1])
+        and floor.get(ours, -1) >= floor.get(theirs, -1)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_import_linter_agrees() -> None:
+    """import-linter keeps the same floors by its own reading of the code, indirect imports included."""
     command = Path(sys.executable).parent / "lint-imports"
     if not command.exists():
         pytest.skip("import-linter is not installed beside this Python")
@@ -235,14 +261,23 @@ def test_imports_only_go_down() -> None:
 
 def test_the_floors_are_exhaustive() -> None:
     """Every module and package directly under ``chargehand`` has a floor, and no floor is empty."""
-    contract = configparser.ConfigParser()
-    contract.read(ROOT / ".importlinter")
-    section = contract["importlinter:contract:floors"]
-    assert section.getboolean("exhaustive")
-    named = {name.strip(" ()") for line in section["layers"].split("\n") for name in line.split("|") if name.strip()}
+    named = {part for parts in _floors() for part in parts}
     there = {name.split(".")[1] for name in MODULES if "." in name}
     assert there - named == set(), "parts without a floor"
     assert named - there == set(), "floors without a part"
+
+
+def test_the_public_names_are_listed() -> None:
+    """``__all__`` names what chargehand imports for its users, because a typed package exports nothing else."""
+    imported = {
+        alias.asname or alias.name
+        for node in MODULES["chargehand"].tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if not alias.name.startswith("_")
+    }
+    assert set(chargehand.__all__) == imported
+    assert len(chargehand.__all__) == len(imported)
 
 
 # -- names and sentences ----------

@@ -63,7 +63,7 @@ GATES = {
         grounded(),
         no_repeat(polling=("status",)),
     ],
-    "timeliner": [consistent(inputs=True), complete("evidence.observations.id", "entries.evidence"), grounded(derived=True)],
-    "analyst": [consistent(inputs=True), grounded(derived=True)],
+    "timeliner": [consistent(inputs=True), complete("evidence.observations.id", "entries.evidence"), grounded(derived="any")],
+    "analyst": [consistent(inputs=True), grounded(derived="any")],
     "writer": [consistent(inputs=True), complete("tools.open_tickets.id", "actions.ticket"), grounded(), no_repeat()],
 }

@@ -48,8 +48,8 @@ def invoice_numbers(context: GateContext) -> list[str]:
 
 GATES = {
     "extractor": [complete(invoice_numbers, "number"), grounded(), no_repeat()],
-    "matcher": [consistent(), complete("invoices.number", "invoice"), grounded(derived=True), no_repeat()],
-    "reconciler": [consistent(), complete("matches.invoice"), grounded(derived=True)],
+    "matcher": [consistent(), complete("invoices.number", "invoice"), grounded(derived="any"), no_repeat()],
+    "reconciler": [consistent(), complete("matches.invoice"), grounded(derived="any")],
     "writer": [
         consistent(rounding=False),
         complete("reconciliation.open_items.invoice", "postings.reference"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chargehand.errors import DefinitionError
 from chargehand.supervise.checks import grounded
 from chargehand.verdicts import Feedback, ToolResult
 
@@ -113,15 +114,37 @@ def test_derived_figures_are_an_option(ask: Any, text: str) -> None:
     """Sums, subtotals, means, differences, growth and spans of days are accepted when that is asked for, and only then."""
     inputs = {"lines": LINES, "from": "2026-10-02", "to": date(2026, 10, 28)}
     assert ask(grounded(), text, inputs=inputs).outcome == "fail"
-    assert ask(grounded(derived=True), text, inputs=inputs).outcome == "pass"
+    assert ask(grounded(derived="any"), text, inputs=inputs).outcome == "pass"
 
 
-def test_derived_of_its_own_record(ask: Any) -> None:
-    """A figure may be made of grounded figures that stand beside it, though they come from different sources."""
-    inputs, tools = {"invoiced": 17903.32}, [ToolResult("ledger", {}, {"amount": 16000.0})]
-    output = {"invoiced": 17903.32, "booked": 16000.0, "difference": 1903.32}
-    assert ask(grounded(derived=True), [output], inputs=inputs, tools=tools).outcome == "pass"
-    assert ask(grounded(), [output], inputs=inputs, tools=tools).outcome == "fail"
+@pytest.mark.parametrize(
+    "output",
+    [
+        [{"invoiced": 17903.32, "booked": 16000.0, "difference": 1903.32}],
+        {"invoiced": 17903.32, "booked": 16000.0, "sum": 33903.32},
+        "17,903.32 less 16,000.00 leaves 1,903.32, that is 10.6 %.",
+        "16,000 of 17,903.32 is 89.4 %, so 10.6 % is open.",
+    ],
+)
+def test_derived_of_what_stands_beside_it(ask: Any, output: Any) -> None:
+    """A figure may be made of two grounded ones in its own record or text, though they come from different sources."""
+    known: dict[str, Any] = {"inputs": {"total": 17903.32}, "tools": [ToolResult("ledger", {}, {"amount": 16000.0})]}
+    assert ask(grounded(), output, **known).outcome == "pass"
+    assert ask(grounded(derived="none"), output, **known).outcome == "fail"
+
+
+def test_an_invented_figure_does_not_ground_others(ask: Any) -> None:
+    """What is made of a figure that has no source has none either."""
+    output = "17,903.32 less 15,000.00 leaves 2,903.32."
+    verdict = ask(grounded(), output, inputs={"total": 17903.32})
+    assert [one["text"] for one in verdict.evidence] == ["15,000.00", "2,903.32"]
+
+
+@pytest.mark.parametrize("options", [{"arguments": "never"}, {"derived": True}])
+def test_unknown_options_are_refused(options: dict[str, Any]) -> None:
+    """An option that is not one of its choices is refused at definition."""
+    with pytest.raises(DefinitionError, match="is not one of"):
+        grounded(**options)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from benchmarks.gates import WORKBENCH_GATES, Tally, measure  # noqa: E402
+from benchmarks.gates import RECORDED_GATES, Tally, measure  # noqa: E402
 from benchmarks.handoffs import Handoff, incident, invoices, workbench  # noqa: E402
 from examples.incident import gates as incident_gates  # noqa: E402
 from examples.invoices import gates as invoices_gates  # noqa: E402
@@ -70,6 +70,6 @@ async def test_recall_and_false_alarms_keep_their_floors(crew: str) -> None:
 async def test_recorded_agents() -> None:
     """On recorded runs of real agents, ungrounded arguments mark half of the harmful runs and few of the right ones."""
     runs = [run for run in workbench.handoffs() if run.fault in (None, "harmful run")][::4]
-    found = shares(await measure("workbench", runs, {"*": [WORKBENCH_GATES[0]]}, None, ""))
+    found = shares(await measure("workbench", runs, {"*": [RECORDED_GATES[0]]}, None, ""))
     assert found["grounded", "harmful run"] > 0.45
     assert found["grounded", "right"] < 0.25

@@ -26,7 +26,8 @@ def call(tool: str, result: Any = None, **arguments: Any) -> ToolResult:
         ({}, [call("find", "x", a=1), call("find", "y", a=1)], "fail"),
         ({"polling": ["status"]}, [call("status"), call("status")], "pass"),
         ({"polling": ["status"]}, [call("status"), call("find"), call("find")], "fail"),
-        ({"calls": False}, [call("find"), call("find")], "pass"),
+        ({"calls_at_most": None}, [call("find"), call("find")], "pass"),
+        ({"calls_at_most": 2}, [call("find"), call("find")], "pass"),
     ],
 )
 def test_repeated_calls(ask: Any, options: dict[str, Any], tools: list[ToolResult], outcome: str) -> None:

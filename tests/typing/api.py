@@ -167,7 +167,7 @@ async def voter(output: str) -> bool:
 
 @agent(
     role="Uses everything a gate may be.",
-    gates=[complete(), consistent(tolerance=0.01), grounded(derived=True), no_repeat(), quorum(1, of=[voter]), ahead_by(1, of=[voter])],
+    gates=[complete(), consistent(tolerance=0.01), grounded(derived="any"), no_repeat(), quorum(1, of=[voter]), ahead_by(1, of=[voter])],
     facts=lambda text: [Fact("text", "length", len(text), "m")],
     family="openai",
     ladder=[retry(2), reassign(asker), escalate("buyer", within=60, otherwise=give_up())],

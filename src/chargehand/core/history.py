@@ -109,7 +109,7 @@ class History:
         """Return how many effects of this run are, or may be, in the world."""
         if self._standing is None:
             effects = self._effects.values()
-            self._standing = sum(1 for effect in effects if effect.stage in STANDING_STAGES and not effect.shared and not effect.dry)
+            self._standing = sum(1 for effect in effects if _stands(effect))
         return self._standing
 
     def effect_moved(self) -> None:
@@ -143,6 +143,13 @@ class History:
         """Return the entry name that the next thing waiting at this path gets."""
         number = self.openings.get(path, 0) + 1
         return path if number == 1 else f"{path}@{number}"
+
+
+def _stands(effect: EffectState) -> bool:
+    """Say whether an effect of this run is, or may be, in the world."""
+    if effect.shared or effect.dry or (effect.stage == "backoff" and not effect.doubtful):
+        return False
+    return effect.stage in STANDING_STAGES
 
 
 # -- handlers, one per event type ----------
@@ -215,6 +222,11 @@ def _pending(history: History, event: Event) -> CallState:
 
 def _signal_kept(history: History, event: Event) -> None:
     history.signals.setdefault(event.payload["name"], []).append(event.payload.get("v"))
+
+
+def _mail_ignored(history: History, event: Event) -> None:
+    if "kept" in event.payload:
+        history.signals[event.payload["kept"]].pop(0)
 
 
 def _signal_received(history: History, event: Event) -> CallState:
@@ -483,6 +495,7 @@ _HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
     "timer.set": _pending,
     "timer.fired": _settle(True),
     "signal.wanted": _pending,
+    "mail.ignored": _mail_ignored,
     "signal.kept": _signal_kept,
     "signal.received": _signal_received,
     "signal.expired": _settle(False),

@@ -239,6 +239,9 @@ class Trampoline:
     def unload(self) -> None:
         """End every coroutine with `Unloading`; whatever the code awaits meanwhile raises it again."""
         for branch in list(self.branches):
+            if isinstance(branch.waits, Group):
+                for child in branch.waits.branches[branch.waits.started :]:
+                    child.coroutine.close()  # never begun
             _unload(branch)
         self.branches.clear()
         self._ready.clear()

@@ -269,7 +269,7 @@ def _within(item: Any, texts: Sources | None) -> bool:
 
 def no_repeat(
     *,
-    calls: bool = True,
+    calls_at_most: int | None = 1,
     outputs: bool = True,
     polling: Collection[str] = (),
     shortest: int = 40,
@@ -279,7 +279,8 @@ def no_repeat(
     """Return a gate that finds a tool call, or an output, that was there before.
 
     Args:
-        calls: Look at the tool calls of this attempt: the same tool with the same arguments.
+        calls_at_most: How often this attempt may make the same call: the same tool with the same arguments. None does
+            not count calls.
         outputs: Look at the output: equal to the rejected one, or to one that the same agent released in this run.
         polling: Tools that may be asked the same again, because they answer differently in time.
         shortest: Characters of JSON from which an output that equals a released one counts as repeated: a yes, a number
@@ -292,8 +293,8 @@ def no_repeat(
     def check(output: Any, context: GateContext) -> Verdict | None:
         findings: list[str] = []
         evidence: list[dict[str, Any]] = []
-        if calls:
-            for tool, arguments, times in _repeated_calls(context, may_repeat):
+        if calls_at_most is not None:
+            for tool, arguments, times in _repeated_calls(context, may_repeat, calls_at_most):
                 shown = ", ".join(f"{key}={as_text(value)}" for key, value in arguments.items())
                 findings.append(f"{tool}({shown}) was called {times} times. Use the first result instead of asking again.")
                 evidence.append({"tool": tool, "arguments": dict(arguments), "times": times})
@@ -307,7 +308,7 @@ def no_repeat(
     return Gate(name=name, check=check, detects=detects)
 
 
-def _repeated_calls(context: GateContext, may_repeat: Collection[str]) -> list[tuple[str, Mapping[str, Any], int]]:
+def _repeated_calls(context: GateContext, may_repeat: Collection[str], at_most: int) -> list[tuple[str, Mapping[str, Any], int]]:
     counts: dict[tuple[str, bytes], int] = {}
     first: dict[tuple[str, bytes], Mapping[str, Any]] = {}
     for call in context.tools:
@@ -315,7 +316,7 @@ def _repeated_calls(context: GateContext, may_repeat: Collection[str]) -> list[t
             key = (call.tool, _canonical(call.arguments))
             counts[key] = counts.get(key, 0) + 1
             first.setdefault(key, call.arguments)
-    return [(key[0], first[key], times) for key, times in counts.items() if times > 1]
+    return [(key[0], first[key], times) for key, times in counts.items() if times > at_most]
 
 
 def _canonical(value: Any) -> bytes:

@@ -314,8 +314,6 @@ def workflow(
     deadline: Seconds | None = None,
     budget: Budget | None = None,
     ladder: Sequence[Rung] | None = None,
-    at_once: AtOnce | None = None,
-    rate: Rate | None = None,
 ) -> WorkflowMaker: ...
 def workflow(*args: Any, **options: Any) -> Any:
     """An async function that says in which order. Ordinary Python, awaiting durable calls only.
@@ -329,12 +327,11 @@ def workflow(*args: Any, **options: Any) -> Any:
 
     def make(function: Callable[..., Any]) -> WorkflowDefinition[..., Any]:
         given = dict(options)
-        limits = Limits(given.pop("at_once", None), given.pop("rate", None))
         given["deadline"] = _timeout(given.get("deadline"))
         if given.get("ladder") is not None:
             given["ladder"] = checked_ladder(given["ladder"])
         try:
-            return WorkflowDefinition(function, limits=limits, **given)
+            return WorkflowDefinition(function, **given)
         except TypeError as error:
             raise DefinitionError(f"@workflow does not take this: {error}") from error
 

@@ -300,9 +300,8 @@ class WorkflowDefinition(Definition[P, T]):
         deadline: float | None = None,
         budget: Budget | None = None,
         ladder: Ladder | None = None,
-        limits: Limits = Limits(),
     ) -> None:
-        super().__init__(function, name=name, limits=limits)
+        super().__init__(function, name=name, limits=Limits())
         if not self.contract.is_async:
             raise DefinitionError(f"The workflow {self.name} is not async. Write async def: it awaits its calls.")
         if self.contract.filled:

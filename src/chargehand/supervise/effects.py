@@ -293,7 +293,7 @@ class _Work:
                     "due": due,
                     "doubtful": doubtful,
                 }
-                await self.commit(("effect.tried", payload))
+                await self.commit(("effect.tried", payload), progress=True)
             case "look up":
                 await self._look_up()
             case "doubt":

@@ -21,6 +21,7 @@ from chargehand.supervise.sources import Sources, combined, near, sources_of, un
 from chargehand.verdicts import GateContext, Verdict
 
 Arguments = Literal["check", "trust", "ignore"]
+Derived = Literal["none", "shown", "any"]
 
 
 def grounded(
@@ -28,7 +29,7 @@ def grounded(
     numbers: bool = True,
     dates: bool = True,
     tolerance: float = 0.0,
-    derived: bool = False,
+    derived: Derived = "shown",
     released: bool = False,
     arguments: Arguments = "check",
     ignore: Collection[str] = (),
@@ -46,9 +47,10 @@ def grounded(
         numbers: Look at numbers.
         dates: Look at dates and times of day.
         tolerance: The relative deviation allowed for numbers.
-        derived: Accept what is made of numbers that belong together: sums, means, differences and shares within a
-            column, a record or a text, and the time between two dates. Weakens the gate: of a few numbers many can be
-            made.
+        derived: Accept numbers that are made of others: differences, sums, shares and growth in percent. "shown": of two
+            that are grounded and stand beside it, in the same text or record. "any": also of the sources' numbers that
+            belong together (sums and means of a column, subtotals, differences, the time between two dates). That
+            weakens the gate: of a few numbers many can be made. "none": none.
         released: Outputs released earlier in the run are sources too, not only those that were passed on.
         arguments: What this attempt passed to its tools. "check": identifiers in it must come from an input or from an
             earlier result; then it is a source, so that an agent may say what it did. "trust": it is a source.
@@ -61,6 +63,8 @@ def grounded(
     """
     if arguments not in ("check", "trust", "ignore"):
         raise DefinitionError(f"arguments={arguments!r} is not one of 'check', 'trust', 'ignore'.")
+    if derived not in ("none", "shown", "any"):
+        raise DefinitionError(f"derived={derived!r} is not one of 'none', 'shown', 'any'.")
     rules = _Rules(numbers, dates, Decimal(repr(tolerance)), derived, released, arguments, frozenset(ignore), small, detects)
     return Gate(name=name, check=rules.check, detects=detects)
 
@@ -72,7 +76,7 @@ class _Rules:
     numbers: bool
     dates: bool
     tolerance: Decimal
-    derived: bool
+    derived: Derived
     released: bool
     arguments: Arguments
     ignore: frozenset[str]
@@ -85,7 +89,7 @@ class _Rules:
         read = [leaf for leaf in leaves(output) if _last_name(leaf.path) not in self.ignore]
         mentions = [mention for leaf in read for mention in mentions_of(leaf, sources.skeletons)]
         findings = [mention for mention in mentions if not self.is_grounded(mention, sources)]
-        if self.derived and findings:
+        if self.derived != "none" and findings:
             findings = [one for one in findings if not _made_of_neighbours(one, mentions, findings)]
         invented: dict[Mention, str] = {}
         if self.arguments == "check":
@@ -109,7 +113,7 @@ class _Rules:
             return not self.dates or any(one in sources.times or one == (0, 0) for one in mention.readings)
         if not self.numbers or _goes_without_saying(mention, self.small):
             return True
-        if sources.has_number(mention, tolerance=self.tolerance, derived=self.derived):
+        if sources.has_number(mention, tolerance=self.tolerance, derived=self.derived == "any"):
             return True
         as_code = len(mention.text) >= _LONG and sources.has_identifier(mention.text)
         return as_code or sources.has_year(mention.readings[0])
@@ -117,6 +121,10 @@ class _Rules:
 
 _LONG = 5
 """Characters from which the digits of a number are also looked for as they stand, as those of a code."""
+
+
+_BESIDE_AT_MOST = 40
+"""Numbers of one text or record that are combined at most."""
 
 
 def _goes_without_saying(mention: Mention, small: int) -> bool:
@@ -128,20 +136,25 @@ def _goes_without_saying(mention: Mention, small: int) -> bool:
 
 
 def _made_of_neighbours(mention: Mention, mentions: Sequence[Mention], ungrounded: Sequence[Mention]) -> bool:
-    """Say whether a number is made of two grounded ones of the same record or text."""
+    """Say whether a number is made of two grounded ones of the same text, or else of the same record."""
     if mention.kind != "number":
         return False
+    in_text = sum(one.where == mention.where for one in mentions) > 1
     beside = [
         float(one.readings[0])
         for one in mentions
-        if one.kind == "number" and one not in ungrounded and _record_of(one) == _record_of(mention)
+        if one.kind == "number"
+        and one not in ungrounded
+        and (one.where == mention.where if in_text else _record_of(one) == _record_of(mention))
     ]
-    made = sorted(made for one, other in combinations(beside, 2) for made in combined(one, other))
+    if mention.unit in ("%", "percent"):
+        beside.append(100.0)
+    made = sorted(made for one, other in combinations(beside[:_BESIDE_AT_MOST], 2) for made in combined(one, other))
     return near(made, abs(mention.readings[0]), mention.last_digit, Decimal(0))
 
 
 def _record_of(mention: Mention) -> str:
-    return mention.where.rpartition(".")[0] or mention.where
+    return mention.where.rpartition(".")[0]
 
 
 def _last_name(path: str) -> str:

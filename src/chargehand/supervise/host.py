@@ -98,8 +98,9 @@ class Host:
         return f"{ask.kind} {ask.path!r}"
 
     def _unclaimed_in(self, scope: Scope) -> list[str]:
-        """Return the recorded calls of a scope that the code has not asked for again."""
-        return [path for path in self.unclaimed if scope.covers(path) and path not in self.history.accepted]
+        """Return the recorded calls of a scope that the code has not asked for again, in the order in which they were recorded."""
+        found = {path for path in self.unclaimed if scope.covers(path) and path not in self.history.accepted}
+        return [path for path in self.history.calls if path in found] if found else []
 
     def _has_effects(self, path: str) -> bool:
         return isinstance(self.history.calls[path], AgentState) and bool(self.history.effects(path))

@@ -208,6 +208,7 @@ class RunLog:
             slices.append((part, start, len(batch.events)))
         commit = self._commit([*notes, *parts], batch, leave=leave, close_all=close_all, before=state[0])
         if parts and parts[0].work is not None:
+            commit.records, commit.blobs = tuple(batch.records), tuple(batch.blobs)  # the work adds to the batch
             commit.work = self._working(parts[0], batch, slices, time)
         try:
             await self.journal.append(commit)

@@ -254,10 +254,10 @@ def _clocks_in(text: str, where: str) -> tuple[list[Mention], str]:
 def _tokens_in(text: str, where: str, skeletons: Set[str]) -> tuple[list[Mention], str]:
     mentions: list[Mention] = []
     for one in _TOKEN.finditer(text):
-        token = one[0].lstrip("$€£")
+        token = one[0].lstrip("$€£#")
         digits = len(_DIGIT.findall(token))
         letters = digits and any(sign.isalpha() for sign in token)
-        if not digits or not (_is_code(token) if not letters else _NUMBER.fullmatch(token) is None):
+        if not digits or not (_is_code(one[0]) if not letters else _NUMBER.fullmatch(token) is None):
             continue
         text = text[: one.start()] + " " * len(one[0]) + text[one.end() :]
         if digits >= _SHORT or not letters or skeleton_of(token) in skeletons:

@@ -31,7 +31,7 @@ from chargehand.core.identity import Scope
 from chargehand.core.states import CallState
 from chargehand.core.trampoline import Ask, Branch, Stopping, Trampoline
 from chargehand.durable import ParkReason, RunRow, RunStatus
-from chargehand.errors import ChargehandError, DeadlinePassed
+from chargehand.errors import ChargehandError, DeadlinePassed, InvalidInput
 from chargehand.events import Event
 from chargehand.supervise import agents, effects, saga, steps, waiting
 from chargehand.supervise.call import Call, current_body, current_host
@@ -119,7 +119,11 @@ class RunDriver(Operations, Host):
     async def _drive(self) -> None:
         """Run workflow code until the run has ended, is being rolled back, or must leave."""
         if self.history.parked is None:
-            self._start_workflow()
+            try:
+                self._start_workflow()
+            except InvalidInput as unfit:
+                recorded = f"input {self.history.started['input']}"
+                await self._park("diverged", {"path": "", "recorded": recorded, "code": f"the workflow no longer takes it: {unfit}"})
         while self.history.ended is None and self.history.rolling_back is None:
             if self._crashed is not None:
                 await self._operation_crashed(self._crashed)
@@ -345,6 +349,7 @@ class RunDriver(Operations, Host):
             if self.log.noted or self.log.last != self._standing():
                 self.log.put(Part([]))  # the last commit could not know that the run would now wait
                 await self.log.flush()
+                return  # meanwhile anything may have happened: look again before sleeping
             self.idle = True
         self._wakeup.clear()
         if not (self.log.pending or (self._mail_came and not self._stop) or self._crashed or (self._deliverable and not self._stop)):
@@ -459,6 +464,9 @@ class RunDriver(Operations, Host):
     async def _roll_back(self) -> None:
         """Undo the run's effects; workflow code is not resumed."""
         self.trampoline.unload()
+        self._asked.clear()  # nobody waits for results any more: nothing is delivered
+        self._held.clear()
+        self._deliverable.clear()
         operation = self.spawn("!rollback", saga.roll_back_run(self))
         while not operation.done() or self.log.pending:
             if self._crashed is not None:

@@ -44,7 +44,8 @@ class Rungs:
         return self.driver.history.agent(self.path)
 
     async def commit(self, kind: str, payload: dict[str, Any], **more: Any) -> None:
-        """Commit one event of this agent call."""
+        """Commit one event of this agent call. Each is progress: something is known that a crash would have to find out again."""
+        more.setdefault("progress", True)
         draft: Draft = (kind, self.path, {"d": self.call.arguments.digest, **payload, **self._spent()})
         await self.driver.log.commit(draft, **more)
 

@@ -200,7 +200,11 @@ async def _signal(driver: RunDriver, ask: Ask) -> None:
             driver.release(ask.path)
     state = driver.history.call(ask.path)
     kept = driver.history.signals.get(wanted.name)
-    if kept and state.settled is None:  # it came before it was wanted
+    while kept and state.settled is None:  # it came before it was wanted
+        unfit = _unfit(wanted, kept[0])
+        if unfit is not None:
+            driver.log.note(("mail.ignored", ask.path, {"kind": "signal", "kept": wanted.name, "why": unfit}))
+            continue
         await driver.log.commit(("signal.received", ask.path, {"v": kept[0], "kept": wanted.name}), progress=True)
         return
     while state.settled is None:
@@ -208,6 +212,16 @@ async def _signal(driver: RunDriver, ask: Ask) -> None:
             failure = {"code": "timed-out", "message": f"The signal {wanted.name!r} did not come in time."}
             await driver.log.commit(("signal.expired", ask.path, {"e": failure}), progress=True)
             return
+
+
+def _unfit(wanted: Wanted, value: Any) -> str | None:
+    """Say why a value is not what is waited for."""
+    try:
+        if wanted.codec is not None:
+            wanted.codec.from_json(value)
+    except ValidationError as error:
+        return f"the signal {wanted.name!r} does not fit: {explain(error)}"
+    return None
 
 
 async def _question(driver: RunDriver, ask: Ask) -> None:

@@ -64,10 +64,19 @@ class MortalJournal(MemoryJournal):
         clock: the clock that all views share.
         beside: the view whose runs this one shares.
         passing: called before and after each commit with the point's name and the paths and types of its events.
+        written: called with a run's id and the records that were appended to it.
     """
 
-    def __init__(self, clock: Clock, *, beside: MemoryJournal | None = None, passing: Callable[[str, Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        beside: MemoryJournal,
+        passing: Callable[[str, Sequence[str]], None],
+        written: Callable[[str, Sequence[Record]], None],
+    ) -> None:
         super().__init__(clock, beside=beside)
+        self._written = written
         self.dead = False
         self._passing = passing
 
@@ -81,6 +90,7 @@ class MortalJournal(MemoryJournal):
         self._passing("before commit", _named(commit.records))
         await self._alive()
         records = await super().append(commit)
+        self._written(commit.run_id, records)
         self._passing("after commit", _named(records))
         await self._alive()
         return records
@@ -88,7 +98,10 @@ class MortalJournal(MemoryJournal):
     async def create(self, runs: Sequence[NewRun], owner: str | None) -> list[Created]:
         """Create runs."""
         await self._alive()
-        return await super().create(runs, owner)
+        created = await super().create(runs, owner)
+        for new, made in zip(runs, created, strict=True):
+            self._written(new.id, () if made.existed else (new.first,))
+        return created
 
     async def post(self, mail: Sequence[NewMail]) -> list[int]:
         """Leave mail."""

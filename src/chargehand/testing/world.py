@@ -11,7 +11,7 @@ from typing import Any
 from chargehand.carriers.embedded import Pace
 from chargehand.durable import FINAL_STATUSES, Waiting
 from chargehand.errors import ChargehandError
-from chargehand.events import Event
+from chargehand.events import Event, Record
 from chargehand.journals.memory import MemoryJournal
 from chargehand.supervise.definitions import WorkflowDefinition, registry_of
 from chargehand.supervise.discover import effects_of
@@ -115,7 +115,7 @@ class Process:
         if self._supervisor is not None:
             return
         await self._bury()
-        journal = MortalJournal(self.world.clock, beside=self.world.journal, passing=self._at_commit)
+        journal = MortalJournal(self.world.clock, beside=self.world.journal, passing=self._passing, written=self.world.written)
         options = {"pace": Pace(poll=0.05)} | self.options
         supervisor = Supervisor("memory:", self.workflows, clock=self.world.clock, journal=journal, **options)
         supervisor.clock_is_real = False
@@ -147,9 +147,6 @@ class Process:
 
     def _at_point(self, point: str, path: str) -> None:
         self._passing(point, (path,))
-
-    def _at_commit(self, point: str, names: Sequence[str]) -> None:
-        self._passing(point, names)
 
     def _passing(self, point: str, names: Sequence[str]) -> None:
         if self.dead is not None:
@@ -246,7 +243,16 @@ class World:
         self.journal = WholeJournal(self.clock)
         self.patience = patience
         self.processes: list[Process] = []
+        self.listeners: list[Callable[[str, Sequence[Event]], None]] = []
+        """Each is called with a run's id and its new events after each commit."""
         self._turn = asyncio.Lock()
+
+    def written(self, run: str, records: Sequence[Record]) -> None:
+        """Tell the listeners what was committed."""
+        if self.listeners and records:
+            events = [record.event() for record in records]
+            for listener in self.listeners:
+                listener(run, events)
 
     async def rest(self) -> None:
         """Let everything run until all runs wait for time or people, and play the people. No time passes."""

@@ -1,0 +1,262 @@
+"""The verbs of a person: each decision is on disk when its command returns, and the run does what was decided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from chargehand.config import hash_secret
+
+from .conftest import SHOP, Command, Started, lines_of
+
+
+def test_an_approval_lets_exactly_that_call_run(cli: Command, shop: Command) -> None:
+    """Approved, the call runs as shown; the command says what was approved and by whom."""
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1/charge")
+    assert said.status == 0
+    assert "approve by" in said.out
+    assert shop("pay", 500, id="p-1").out == '"r-500"\n'
+    assert lines_of("ledger.txt") == ["charge 500"]
+
+
+def test_an_approval_may_change_arguments(cli: Command, shop: Command) -> None:
+    """--edit changes the arguments it names and leaves the others as shown, also those that are not shown."""
+    shop("pay", 500, id="p-1")
+    assert cli("approve", "p-1", "--edit", '{"amount": 400}').status == 0
+    assert shop("pay", 500, id="p-1").out == '"r-400"\n'
+    events = cli("show", "p-1", "--json").json["events"]
+    edited = next(event for event in events if event["type"] == "effect.edited")
+    assert edited["payload"]["args"] == {"amount": 400, "card_token": "[redacted]"}
+
+
+def test_what_is_not_shown_cannot_be_put_in(cli: Command, shop: Command) -> None:
+    """The mark that stands for a redacted value is never taken for the value."""
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1", "--edit", '{"amount": 400, "card_token": "[redacted]"}')
+    assert said.status == 2
+    assert "[redacted]" in said.err
+
+
+def test_a_decision_binds_what_was_shown(cli: Command, shop: Command) -> None:
+    """--shown refuses when something else waits than what the person saw."""
+    shop("pay", 500, id="p-1")
+    digest = cli("approvals", "--json").json["waiting"][0]["digest"]
+    assert cli("approve", "p-1", "--shown", "0" * 32).status == 7
+    assert cli("approve", "p-1", "--shown", digest[:7]).status == 7
+    assert cli("approve", "p-1", "--shown", digest[:8]).status == 0
+
+
+def test_a_rejection_carries_its_reason(cli: Command, shop: Command) -> None:
+    """Rejected with a reason, the workflow fails with it and nothing was done."""
+    shop("pay", 500, id="p-1")
+    assert cli("reject", "p-1", "--reason", "too much").status == 0
+    said = shop("pay", 500, "--json", id="p-1")
+    assert (said.status, said.json["error"]["code"]) == (1, "denied")
+    assert "too much" in said.json["error"]["message"]
+    assert lines_of("ledger.txt") == []
+
+
+def test_what_was_done_by_hand_counts_as_done(cli: Command, shop: Command) -> None:
+    """resolve --done enters the result of what a person did, checked like any other."""
+    shop("pay", 500, id="p-1")
+    assert cli("resolve", "p-1", "--done", '"by hand"').status == 0
+    assert shop("pay", 500, id="p-1").out == '"by hand"\n'
+    assert lines_of("ledger.txt") == []
+
+
+def test_an_escalated_output_is_released_on_a_name(cli: Command, shop: Command) -> None:
+    """release lets an output through with a reason; the release says so."""
+    assert shop("review", "birds", id="r-1").status == 3
+    assert cli("release", "r-1", "--reason", "good enough").status == 0
+    assert shop("review", "birds", id="r-1").out == '"about birds"\n'
+    assert "released by a person" in cli("show", "r-1").out
+
+
+def test_an_edited_output_passes_the_gates_again(cli: Command, shop: Command) -> None:
+    """release --edit puts another output in place, which must pass every gate."""
+    shop("review", "birds", id="r-1")
+    cli("release", "r-1", "--reason", "mine", "--edit", '"still wrong"')
+    assert shop("review", "birds", id="r-1").status == 3
+    cli("release", "r-1", "--reason", "mine", "--edit", '"by hand"')
+    assert shop("review", "birds", id="r-1").out == '"by hand"\n'
+
+
+@pytest.mark.parametrize(("answer", "value"), [("true", "true"), ("yes please", None)])
+def test_a_question_is_answered_with_its_type(cli: Command, shop: Command, answer: str, value: str | None) -> None:
+    """An answer is checked against the type that the workflow asks for; what does not fit changes nothing."""
+    shop("ask_freely", "Why?", id="q-1")
+    cli("answer", "q-1", answer)
+    assert shop("ask_freely", "Why?", id="q-1").status == (3 if value else 0)
+
+
+def test_a_letter_is_redriven_with_other_arguments(cli: Command, shop: Command) -> None:
+    """redrive --edit tries a dead letter again with changed arguments; redrive alone tries it as it is."""
+    shop("lettered", 5, id="l-1")
+    assert cli("redrive", "l-1").status == 0
+    assert shop("lettered", 5, id="l-1").status == 4
+    assert cli("redrive", "l-1", "--edit", '{"amount": 50}').status == 0
+    assert shop("lettered", 5, id="l-1").out == '"done 50"\n'
+
+
+def test_letters_are_redriven_by_selection(cli: Command, shop: Command) -> None:
+    """--workflow, --kind and --all redrive many; what may not be redriven is left."""
+    for number in range(3):
+        shop("lettered", number, id=f"l-{number}")
+    shop("doubted", 5, id="d-1")
+    assert cli("redrive", "--workflow", "shop.nothing", "--json").json == {"redriven": [], "refused": []}
+    assert cli("redrive", "--kind", "doubt", "--json").json["redriven"] == []
+    said = cli("redrive", "--all", "--json")
+    assert (said.status, sorted(said.json["redriven"])) == (0, ["l-0/refuse", "l-1/refuse", "l-2/refuse"])
+    assert len(cli("redrive", "--workflow", "shop.lettered", "--json").json["redriven"]) == 3
+
+
+def test_a_letter_is_failed_into_the_workflow(cli: Command, shop: Command) -> None:
+    """fail raises the letter's failure where the call was made."""
+    shop("lettered", 5, id="l-1")
+    assert cli("fail", "l-1").status == 0
+    said = shop("lettered", 5, "--json", id="l-1")
+    assert (said.status, said.json["error"]["code"]) == (1, "dead-lettered")
+
+
+def test_a_run_is_abandoned_with_a_reason(cli: Command, shop: Command) -> None:
+    """abandon gives a run up and rolls it back."""
+    shop("lettered", 5, id="l-1")
+    assert cli("abandon", "l-1", "--reason", "not worth it").status == 0
+    said = shop("lettered", 5, "--json", id="l-1")
+    assert (said.status, said.json["run"]["status"]) == (1, "cancelled")
+
+
+@pytest.mark.parametrize(("option", "status"), [(("--not-done",), 4), (("--done", '"it did"'), 0)])
+def test_doubt_ends_by_a_persons_word(cli: Command, shop: Command, option: tuple[str, ...], status: int) -> None:
+    """resolve says whether what is in doubt happened; not done, it becomes a letter that may be tried again."""
+    shop("doubted", 5, id="d-1")
+    assert cli("resolve", "d-1", *option).status == 0
+    assert shop("doubted", 5, id="d-1").status == status
+
+
+def test_after_a_final_effect_a_person_chooses(cli: Command, shop: Command) -> None:
+    """A run that failed after a final effect is left as it stands when a person says so."""
+    assert shop("pivot", "hello", id="f-1").status == 4
+    assert cli("resolve", "f-1", "--leave").status == 0
+    assert shop("pivot", "hello", id="f-1").status == 1
+    assert lines_of("ledger.txt") == ["send hello"]
+
+
+def test_a_signal_reaches_its_run(cli: Command) -> None:
+    """signal gives a waiting run its value; one that does not fit is ignored with the reason."""
+    words = ("run", f"{SHOP}:listen", "--id", "l-1")
+    cli(*words)
+    cli("signal", "l-1", "go", "--value", '"no number"')
+    assert cli(*words).status == 3
+    assert "ignored" in cli("show", "l-1").out
+    cli("signal", "l-1", "go", "--value", "42")
+    assert cli(*words).out == "42\n"
+
+
+def test_a_mended_run_is_resumed(cli: Command, shop: Command, tmp_path: object) -> None:
+    """A run that is parked because its code is broken goes on from the same step once the code is mended."""
+    assert shop("broken", 4, id="b-1").status == 4
+    with open("mended.txt", "w"):
+        pass
+    assert cli("resume", "b-1").status == 0
+    assert shop("broken", 4, id="b-1").out == "5\n"
+    steps = [event for event in cli("show", "b-1", "--json").json["events"] if event["type"] == "call.done"]
+    assert len(steps) == 1
+
+
+def test_a_cancelled_run_is_rolled_back(cli: Command, shop: Command) -> None:
+    """cancel undoes what a run did; a second cancel is refused once it has ended."""
+    shop("pay", 500, id="p-1")
+    assert cli("cancel", "p-1", "--reason", "changed my mind").status == 0
+    assert shop("pay", 500, "--json", id="p-1").json["run"]["status"] == "cancelled"
+    said = cli("cancel", "p-1")
+    assert said.status == 7
+    assert "has ended" in said.err
+
+
+def test_one_of_several_entries_has_to_be_named(cli: Command, shop: Command) -> None:
+    """A run's id stands for its entry only while there is one that can be decided so."""
+    shop("pay", 500, id="p-1")
+    said = cli("redrive", "p-1")
+    assert (said.status, "p-1" in said.err) == (6, True)
+    said = cli("redrive", "p-1/charge")
+    assert said.status == 7
+    assert "chargehand approve p-1/charge" in said.err
+
+
+def test_waiting_for_the_answer_needs_a_worker(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --wait and no worker the decision is on disk all the same, and the status says that it was not taken up."""
+    monkeypatch.setattr("chargehand.cli.deciding.WAIT_SECONDS", 0.2)
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1", "--wait")
+    assert said.status == 3
+    assert "No worker has taken it up" in said.err
+    assert shop("pay", 500, id="p-1").status == 0
+
+
+def test_with_a_worker_the_answer_comes_at_once(cli: Command, shop: Command, start: Callable[..., Started]) -> None:
+    """With --wait a decision returns when the run has taken it up, or says why it was ignored."""
+    shop("pay", 500, id="p-1")
+    shop("ask_freely", "Why?", id="q-1")
+    worker = start("worker", f"{SHOP}:pay", f"{SHOP}:ask_freely")
+    assert "serves development" in worker.line()
+    said = cli("approve", "p-1", "--wait", "--json")
+    assert (said.status, said.json["taken_up"]) == (0, True)
+    said = cli("answer", "q-1", "12", "--wait", "--json")
+    assert (said.status, said.json["taken_up"]) == (7, False)
+    assert "string" in said.json["why"]
+
+
+# -- who decides ----------
+
+
+@pytest.fixture
+def boss() -> None:
+    """Configure a principal with the role of a boss, and one without a role."""
+    hashed = hash_secret("correct horse", n=2**8)
+    with open("chargehand.toml", "w") as file:
+        for name, roles in (("eve", '["boss"]'), ("bob", "[]")):
+            file.write(f'[principals.{name}]\nroles = {roles}\nsecret = "{hashed}"\n')
+
+
+@pytest.mark.usefixtures("boss")
+def test_a_principal_decides_with_a_secret(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where principals are configured, a decision needs one of them, the secret and the role."""
+    shop("ask", "Now?", id="q-1")
+    words = ("answer", "q-1", "true")
+    assert cli(*words).status == 7
+    assert "secret of 'eve' is missing" in cli(*words, "--as", "eve").err
+    monkeypatch.setenv("CHARGEHAND_SECRET", "wrong horse")
+    assert "not the secret" in cli(*words, "--as", "eve").err
+    monkeypatch.setenv("CHARGEHAND_SECRET", "correct horse")
+    assert "Did you mean 'eve'" in cli(*words, "--as", "eva").err
+    assert "does not have the role 'boss'" in cli(*words, "--as", "bob").err
+    monkeypatch.setenv("CHARGEHAND_PRINCIPAL", "eve")
+    assert cli(*words).status == 0
+    assert shop("ask", "Now?", id="q-1").out == "true\n"
+    answered = [event for event in cli("show", "q-1", "--json").json["events"] if event["type"] == "question.answered"]
+    assert answered[0]["payload"]["by"] == {"id": "eve", "roles": ["boss"]}
+
+
+def test_without_principals_whoever_is_logged_in_has_no_role(cli: Command, shop: Command) -> None:
+    """A role is never had by default."""
+    shop("ask", "Now?", id="q-1")
+    said = cli("answer", "q-1", "true", "--json")
+    assert (said.status, said.error["code"]) == (7, "decision-refused")
+    assert cli("answer", "q-1", "true", "--as", "eve").status == 2
+
+
+def test_a_principal_is_printed_hashed(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The printed entry holds the hash of the secret and never the secret, which no option takes."""
+    assert cli("principal", "eve").status == 2
+    monkeypatch.setenv("CHARGEHAND_SECRET", "short")
+    assert cli("principal", "eve").status == 2
+    monkeypatch.setenv("CHARGEHAND_SECRET", "long enough")
+    said = cli("principal", "eve", "--role", "ops", "--json")
+    assert said.json["roles"] == ["ops"]
+    assert said.json["secret"].startswith("scrypt$")
+    assert "long enough" not in said.out
+    assert json.dumps(said.json["roles"]) in cli("principal", "eve", "--role", "ops").out
