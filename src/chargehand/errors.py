@@ -463,21 +463,10 @@ _EXIT: dict[str, int] = {
     "run-conflict": EXIT_REFUSED,
 }
 _HTTP: dict[str, int] = {
-    "unknown-run": 404,
-    "unknown-entry": 404,
-    "unknown-workflow": 404,
-    "run-conflict": 409,
-    "decision-refused": 409,
-    "wrong-environment": 403,
-    "invalid-input": 422,
-    "unserialisable": 422,
-    "too-large": 413,
-    "key-conflict": 422,
-    "denied": 403,
-    "timed-out": 504,
-    "deadline-passed": 504,
-    "breaker-open": 503,
-}
+    "unknown-run": 404, "unknown-entry": 404, "unknown-workflow": 404, "run-conflict": 409, "decision-refused": 409,
+    "wrong-environment": 403, "denied": 403, "invalid-input": 422, "unserialisable": 422, "key-conflict": 422, "too-large": 413,
+    "timed-out": 504, "deadline-passed": 504, "breaker-open": 503,
+}  # fmt: skip
 
 
 def exit_status(error: ChargehandError) -> int:

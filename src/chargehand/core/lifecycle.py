@@ -46,6 +46,7 @@ EFFECT_MOVES: dict[tuple[Stage, str], Stage] = {
     ("letter", "effect.done"): "done",
     ("letter", "effect.failed"): "failed",
     ("letter", "effect.did_not_happen"): "did not happen",
+    ("doubt", "effect.doubted"): "doubt",  # a rollback asks anew
     ("doubt", "effect.redriven"): "backoff",
     ("doubt", "effect.done"): "done",
     ("doubt", "effect.did_not_happen"): "did not happen",

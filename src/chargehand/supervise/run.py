@@ -23,28 +23,23 @@ import traceback
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from pydantic import ValidationError
-
-from chargehand.contracts import explain
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
-from chargehand.core.states import CallState
-from chargehand.core.trampoline import Ask, Branch, Stopping, Trampoline
+from chargehand.core.trampoline import Ask, Branch
 from chargehand.durable import ParkReason, RunRow, RunStatus
 from chargehand.errors import ChargehandError, DeadlinePassed, InvalidInput
 from chargehand.events import Event
 from chargehand.supervise import agents, effects, saga, steps, waiting
 from chargehand.supervise.call import Call, current_body, current_host
-from chargehand.supervise.definitions import AgentDefinition, WorkflowDefinition
-from chargehand.supervise.failing import failure_of, is_failure, paths_of, recorded_failure
-from chargehand.supervise.host import Host
+from chargehand.supervise.definitions import WorkflowDefinition
+from chargehand.supervise.failing import is_failure, paths_of, recorded_failure
 from chargehand.supervise.log import Part, RunLog, Standing
 from chargehand.supervise.mail import fold_mail
-from chargehand.supervise.operations import Operations
+from chargehand.supervise.matching import Matching
 from chargehand.supervise.site import Site, logger
 
 
-class RunDriver(Operations, Host):
+class RunDriver(Matching):
     """Drives one claimed run in this process.
 
     Args:
@@ -61,15 +56,11 @@ class RunDriver(Operations, Host):
         self.unclaimed = set(self.history.unclaimed(""))
         self.seed = str(self.history.started.get("seed", ""))
         self.workflow: WorkflowDefinition[..., Any] = site.workflows[row.workflow]
-        self.trampoline = Trampoline()
         self.log = RunLog(site.journal, site.clock, row, self.history, standing=self._standing, folded=self._folded, wake=self._wake)
         self.idle = False
         self._mail_came = True
-        self._deliverable: list[tuple[int, str]] = []
-        self._held: list[Ask] = []
         self._stop = False
         self._unparked = False
-        self._diverged: dict[str, Any] | None = None
         self._final: tuple[str, dict[str, Any], RunStatus] | None = None
         deadline = self.history.started.get("deadline")
         if deadline is not None:
@@ -207,74 +198,6 @@ class RunDriver(Operations, Host):
         while self.trampoline.withdrawn:
             self._withdraw(self.trampoline.withdrawn.pop())
 
-    def _withdraw(self, ask: Ask) -> None:
-        """End the wait of a branch that was stopped: nobody may answer it any more."""
-        self._asked.pop(ask.path, None)
-        if ask in self._held:
-            self._held.remove(ask)
-        task = self.tasks.get(ask.path)
-        if task is not None:
-            task.cancel()
-        if ask.kind == "question" and "question" in self.history.call(ask.path).facts:
-            self.log.note(closed=[waiting.current_id(self, ask.path)])
-
-    def _match(self, ask: Ask) -> None:
-        """Rule 2: hold an asked call against the record."""
-        if ask.kind == "diverged":
-            self._diverged = self._diverged or ask.what
-            return
-        state = self.history.calls.get(ask.path)
-        if isinstance(ask.what, Call):
-            self.definitions[ask.path] = ask.what
-        self.unclaimed.discard(ask.path)
-        if state is not None and not _is_fresh(state):
-            state.asked = True
-            if ask.digest and state.digest and state.digest != ask.digest and ask.path not in self.history.accepted:
-                self._diverged = self._diverged or {
-                    "path": ask.path,
-                    "recorded": self._described(ask.path),
-                    "code": self.asked_text(ask),
-                }
-                return
-        self._asked[ask.path] = ask
-        if state is not None and state.settled is not None:
-            heapq.heappush(self._deliverable, (state.settled.seq, ask.path))
-        else:
-            self._held.append(ask)
-
-    def _deliver_one(self) -> bool:
-        """Rule 3."""
-        while self._deliverable:
-            _, path = heapq.heappop(self._deliverable)
-            ask = self._asked.pop(path, None)
-            state = self.history.calls.get(path)
-            if ask is None or state is None or state.settled is None:
-                continue
-            ok, value = self._outcome(ask, state)
-            if ask.kind in ("step", "read"):
-                state.settled.form = None  # delivered once; a long run does not keep what nobody reads again
-                del self.definitions[path]
-            self.trampoline.deliver(ask, ok, value)
-            return True
-        return False
-
-    def _outcome(self, ask: Ask, state: CallState) -> tuple[bool, Any]:
-        """Decode what the record gives back, live as on replay."""
-        assert state.settled is not None
-        if not state.settled.ok:
-            return False, failure_of(ask.what, state.settled.form, ask.path)
-        decode = steps.decoder_of(ask)
-        try:
-            return True, decode(state.settled.form)
-        except ValueError as error:
-            detail = explain(error) if isinstance(error, ValidationError) else str(error)
-            self._diverged = {
-                "path": ask.path,
-                "recorded": self._described(ask.path),
-                "code": f"its result no longer fits the annotation: {detail}",
-            }
-            return False, Stopping()
-
     async def _begin_held(self) -> bool:
         """Rule 4."""
         if not self._held or self._diverged is not None or self.history.parked is not None:
@@ -292,10 +215,6 @@ class RunDriver(Operations, Host):
             self._begin(ask)
         return True
 
-    def _in_backoff(self, ask: Ask) -> bool:
-        state = self.history.calls.get(ask.path)
-        return state is not None and state.due is not None
-
     async def _step_here(self, ask: Ask) -> None:
         """One step is all there is to do: try it here, which saves a task and two turns of the loop."""
         self._recorded(ask).asked = True
@@ -305,23 +224,9 @@ class RunDriver(Operations, Host):
         else:
             self.spawn(ask.path, steps.perform(self, ask.what, ask.path, outcome))
 
-    def _diverges(self, ask: Ask) -> dict[str, Any] | None:
-        """Say why a new effect, or an agent that may make one, must not be begun: recorded calls were not asked again."""
-        if ask.path in self.history.calls or ask.path in self.history.accepted or not _may_effect(ask) or ask.scope is None:
-            return None
-        lost = self._unclaimed_in(ask.scope)
-        if not lost:
-            return None
-        return {"path": ask.path, "recorded": self._described(lost[0]), "code": self.asked_text(ask)}
-
     def _begin(self, ask: Ask) -> None:
         self._recorded(ask).asked = True
         self.spawn(ask.path, self._operation(ask))
-
-    def _recorded(self, ask: Ask) -> CallState:
-        if ask.kind == "effect":
-            return self.history.effect(ask.path)
-        return self.history.agent(ask.path) if ask.kind == "agent" else self.history.call(ask.path)
 
     def _operation(self, ask: Ask) -> Coroutine[Any, Any, None]:
         if ask.kind == "rollback":
@@ -512,14 +417,3 @@ class _Ask:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return (yield self._ask)
-
-
-def _is_fresh(state: CallState) -> bool:
-    return state.settled is None and state.digest is None and not state.facts
-
-
-def _may_effect(ask: Ask) -> bool:
-    if ask.kind == "effect":
-        return True
-    definition = getattr(ask.what, "definition", None)
-    return isinstance(definition, AgentDefinition) and definition.may_effect()

@@ -111,7 +111,7 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
     if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
         await undo(driver, effect)
         return
-    if effect.stage != "doubt" or not driver.waits_at(effect.path):
+    if effect.stage != "doubt" or _withdrawn(driver, effect):
         await _open_doubt(driver, effect)
     if effect.final:
         return
@@ -141,6 +141,12 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
     return True
 
 
+def _withdrawn(driver: RunDriver, effect: EffectState) -> bool:
+    """Say whether the entry of a doubt was closed by the commit with which the run's rollback began."""
+    begun = driver.history.rolling_back
+    return begun is not None and effect.facts.get("doubted", 0) < begun.seq
+
+
 async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
     shows = {
         "tool": effect.tool,
@@ -150,8 +156,7 @@ async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
         "why": "the run is being rolled back and this outcome is unknown",
     }
     entry = waiting.entry(driver, effect.path, "doubt", f"{effect.tool}: did it happen?", shows, ("done", "not-done", "abandon"))
-    drafts: list[Draft] = [] if effect.stage == "doubt" else [("effect.doubted", effect.path, {"why": shows["why"], "entry": entry.id})]
-    await driver.log.commit(*drafts, opened=[entry])
+    await driver.log.commit(("effect.doubted", effect.path, {"why": shows["why"], "entry": entry.id}), opened=[entry])
     driver.entered(entry)
 
 

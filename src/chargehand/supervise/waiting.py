@@ -11,6 +11,7 @@ from chargehand.durable import ParkReason, Waiting, WaitingKind
 if TYPE_CHECKING:
     from chargehand.core.states import EffectState
     from chargehand.supervise.definitions import EffectDefinition
+    from chargehand.supervise.operations import Operations
     from chargehand.supervise.run import RunDriver
     from chargehand.supervise.steps import Wanted
 
@@ -49,7 +50,7 @@ def entry(
     )
 
 
-def current_id(driver: RunDriver, path: str) -> str:
+def current_id(driver: Operations, path: str) -> str:
     """Return the id of the newest entry that was opened at a path."""
     number = driver.history.openings.get(path, 1)
     return f"{driver.row.id}/{path if number <= 1 else f'{path}@{number}'}"
