@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-all check bench replay gates wheel clean
+.PHONY: setup demo test test-all check docs bench replay gates wheel clean
 
 setup: $(READY)
 
@@ -18,18 +18,21 @@ demo: setup  ## the purchasing crew, unsupervised and supervised, counted from t
 	$(BIN)/chargehand demo
 
 test: setup  ## the tests that take well under ten minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
-test-all: setup  ## every test, with the real kills
-	$(BIN)/python -m pytest
+test-slow: setup  ## the real kills, the whole recorded data, the wheel
+	$(BIN)/python -m pytest -m slow --timeout 900
 
-check: setup  ## format, lint, floors, types, tests, docs
+test-all: test test-slow  ## every test
+
+lint: setup  ## format, lint, floors, types
 	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow"
+
+check: lint test  ## the whole gate
 
 bench: setup  ## speed and memory beside the raw limit, in one run
 	$(BIN)/python -m benchmarks.speed

@@ -68,6 +68,63 @@ def test_the_example_in_python_gives_the_order(tmp_path: Path) -> None:
     assert '"total":"88.00"' in answers[0].stdout
 
 
+NEWCOMER = """
+from pydantic import BaseModel
+
+from chargehand import Feedback, Rejected, agent, effect, workflow
+
+
+class Ticket(BaseModel):
+    number: int
+    text: str
+
+
+def known_team(team):
+    if team not in ("billing", "network"):
+        raise Rejected(f"There is no team {team!r}. Use billing or network.")
+
+
+@agent(role="Says which team takes a ticket.", gates=[known_team])
+async def triager(ticket: Ticket, feedback: Feedback | None = None) -> str:
+    return "network" if feedback else "internet"
+
+
+@agent(role="Writes the answer to the customer.")
+def answerer(ticket: Ticket, team: str) -> str:
+    return f"Your ticket went to {team}."
+
+
+def apologise(sent: str, number: int):
+    open("mail.txt", "a").write(f"sorry, {number}\\n")
+
+
+@effect(undo=apologise)
+def send(number: int, text: str) -> str:
+    open("mail.txt", "a").write(f"{number}: {text}\\n")
+    return "sent"
+
+
+@workflow
+async def handle(ticket: Ticket) -> str:
+    team = await triager(ticket)
+    text = await answerer(ticket, team)
+    return await send(ticket.number, text)
+"""
+
+
+@pytest.mark.slow
+def test_two_agents_of_a_newcomer_are_supervised_by_the_five_steps(tmp_path: Path) -> None:
+    """Two own agents, an untyped gate, a plain function with an undo, in an empty folder: it runs once, however often it is asked."""
+    (tmp_path / "support.py").write_text(NEWCOMER)
+    command = """chargehand run support:handle --input '{"number": 7, "text": "my line is dead"}' --id my-first"""
+    for _ in range(2):
+        assert _run(command, tmp_path).stdout == '"sent"\n'
+    assert (tmp_path / "mail.txt").read_text() == "7: Your ticket went to network.\n"
+    shown = _run("chargehand show my-first", tmp_path).stdout
+    assert "There is no team 'internet'. Use billing or network." in shown
+    assert _run("chargehand doctor", tmp_path).returncode == 0
+
+
 def test_the_two_commands_are_in_the_makefile() -> None:
     """``make demo`` and ``make test`` are there, and the README names them."""
     targets = {line.partition(":")[0] for line in (ROOT / "Makefile").read_text().splitlines() if line and not line.startswith("\t")}

@@ -197,7 +197,9 @@ class EmbeddedCarrier:
         if self.only is not None and not self.only:
             return
         room = self.pace.drive_at_once - sum(1 for driver in self._drivers.values() if not driver.idle)
-        if room <= 0 or any(driver.row.crashes >= ALONE_AFTER_CRASHES and not driver.log.advanced for driver in self._drivers.values()):
+        if room <= 0 or any(
+            driver.row.crashes >= ALONE_AFTER_CRASHES and not (driver.log.advanced or driver.idle) for driver in self._drivers.values()
+        ):
             return
         claimed = await journal.claim(
             self.site.worker,

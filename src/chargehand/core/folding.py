@@ -88,6 +88,11 @@ def _mail_ignored(history: History, event: Event) -> None:
         history.signals[event.payload["kept"]].pop(0)
 
 
+def _mail_ignored(history: History, event: Event) -> None:
+    if "kept" in event.payload:
+        history.signals[event.payload["kept"]].pop(0)
+
+
 def _signal_received(history: History, event: Event) -> CallState:
     if "kept" in event.payload:
         history.signals[event.payload["kept"]].pop(0)
@@ -258,7 +263,7 @@ def _effect_intended(history: History, event: Event) -> EffectState:
     effect.generation, effect.key = payload["generation"], payload["key"]
     effect.business = payload.get("business")
     effect.final = payload.get("final", False)
-    effect.tries, effect.sent_at, effect.ever_intended = 1, event.time, True
+    effect.tries, effect.sent_at, effect.sent_seq, effect.ever_intended = 1, event.time, event.seq, True
     effect.doubtful = False
     effect.facts["undo"] = payload.get("undo")
     effect.due = None
@@ -275,8 +280,14 @@ def _effect_again(history: History, event: Event) -> EffectState:
 
 def _effect_tried(history: History, event: Event) -> EffectState:
     effect = _effect(history, event)
-    effect.due = event.payload.get("due")
+    effect.due, effect.tries = event.payload.get("due"), event.payload["try"]
     effect.doubtful = event.payload["doubtful"]
+    return effect
+
+
+def _effect_doubted(history: History, event: Event) -> EffectState:
+    effect = _effect(history, event)
+    effect.facts["doubted"] = event.seq
     return effect
 
 
@@ -355,6 +366,7 @@ HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
     "timer.fired": _settle(True),
     "signal.wanted": _pending,
     "mail.ignored": _mail_ignored,
+    "mail.ignored": _mail_ignored,
     "signal.kept": _signal_kept,
     "signal.received": _signal_received,
     "signal.expired": _settle(False),
@@ -381,7 +393,7 @@ HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
     "effect.intended": _effect_intended,
     "effect.again": _effect_again,
     "effect.tried": _effect_tried,
-    "effect.doubted": _effect,
+    "effect.doubted": _effect_doubted,
     "effect.lettered": _effect,
     "effect.redriven": _effect_redriven,
     "effect.did_not_happen": _effect_unhappened,

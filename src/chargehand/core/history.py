@@ -90,10 +90,10 @@ class History:
         return state
 
     def effects(self, scope: str = "") -> list[EffectState]:
-        """Return the effects in a scope, newest first by when they were done."""
+        """Return the effects in a scope, newest first: by when they were done, what is not done by when it was first sent."""
         prefix = scope + "/" if scope else ""
         found = [effect for path, effect in self._effects.items() if path.startswith(prefix)]
-        return sorted(found, key=lambda effect: -effect.done_seq)
+        return sorted(found, key=lambda effect: -(effect.done_seq or effect.sent_seq))
 
     def forget(self, paths: Iterable[str]) -> None:
         """Have these calls made anew: a person let a failed run go on. An effect that was undone gets its next generation."""

@@ -35,6 +35,7 @@ EFFECT_MOVES: dict[tuple[Stage, str], Stage] = {
     ("intended", "effect.did_not_happen"): "did not happen",
     ("intended", "undo.intended"): "undoing",
     ("backoff", "effect.again"): "intended",
+    ("backoff", "effect.tried"): "backoff",  # looked up: the try before surely did not happen
     ("backoff", "effect.done"): "done",
     ("backoff", "effect.doubted"): "doubt",
     ("backoff", "effect.did_not_happen"): "did not happen",

@@ -43,6 +43,7 @@ class EffectState(CallState):
     business: str | None = None
     doubtful: bool = False
     sent_at: float | None = None
+    sent_seq: int = 0
     permanent: bool = False
     error: Mapping[str, Any] | None = None
     proposal: Mapping[str, Any] | None = None

@@ -93,7 +93,7 @@ class _Work:
             case "send again":
                 await self._again()
             case "look up":
-                await self._look_up()
+                await self._look_up(crashed=effect.stage == "intended")
             case "doubt":
                 await self._doubt("the process died while it was being made" if effect.stage == "intended" else "its outcome is unknown")
             case "letter":
@@ -302,7 +302,7 @@ class _Work:
                 payload = {"e": form, "permanent": not outcome.transient, "mode": outcome.mode}
                 await self.commit(("effect.did_not_happen", payload), keys=self._key_set("open"))
 
-    async def _look_up(self) -> None:
+    async def _look_up(self, *, crashed: bool = False) -> None:
         """Ask the outside world. Only an answer ends the doubt; an error leaves it."""
         driver, definition, effect = self.driver, self.definition, self.effect
         assert definition.lookup is not None
@@ -317,32 +317,25 @@ class _Work:
                 driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
             )
         except NotDone as answer:
-            more = not answer.permanent and effect.tries < definition.policy.retry.attempts and effect.stage in ("intended", "backoff")
-            payload = {"e": dict(effect.error or recorded_failure(answer)), "by": "lookup", "permanent": not more}
-            if more:
-                pause = definition.policy.retry.wait(max(effect.tries, 1), driver.dice(self.path, effect.tries), answer.retry_after)
-                due = driver.clock.now() + pause
-                driver.dues[self.path] = due
-                if effect.stage == "intended":
-                    await self.commit(
-                        (
-                            "effect.tried",
-                            {
-                                "try": effect.tries,
-                                "e": payload["e"],
-                                "happened": "did not happen",
-                                "by": "lookup",
-                                "due": due,
-                                "doubtful": False,
-                            },
-                        )
-                    )
-                    return
-            await self.commit(("effect.did_not_happen", payload), keys=self._key_set("open"))
+            await self._not_found(answer, crashed)
         except Exception as error:
             await self._unknown(f"the look-up failed: {type(error).__name__}: {error}")
         else:
             await self._made(value, 0.0)
+
+    async def _not_found(self, answer: NotDone, crashed: bool) -> None:
+        """It surely did not happen: send it again if tries are left. A crash uses up none."""
+        driver, effect, policy = self.driver, self.effect, self.definition.policy
+        tries = effect.tries - 1 if crashed else effect.tries
+        failure = dict(effect.error or recorded_failure(answer))
+        if answer.permanent or tries >= policy.retry.attempts:
+            await self.commit(("effect.did_not_happen", {"e": failure, "by": "lookup", "permanent": True}), keys=self._key_set("open"))
+            return
+        pause = 0.0 if crashed else policy.retry.wait(max(tries, 1), driver.dice(self.path, tries), answer.retry_after)
+        due = driver.clock.now() + pause
+        driver.dues[self.path] = due
+        payload = {"try": tries, "e": failure, "happened": "did not happen", "by": "lookup", "due": due, "doubtful": False}
+        await self.commit(("effect.tried", payload))
 
     async def _doubt(self, why: str) -> None:
         await self._unknown(why)

@@ -301,6 +301,8 @@ class RunDriver(Matching):
     def _status(self) -> tuple[RunStatus, ParkReason | None]:
         if self.log.ending is not None:
             return self.log.ending, None
+        if self.history.pivoted is not None and self.history.pivot_choice is None:
+            return "parked", "letter"
         if self.history.rolling_back is not None:
             return "rolling back", None
         if self.log.parking is not None:

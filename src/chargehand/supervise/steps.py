@@ -224,6 +224,22 @@ def _unfit(wanted: Wanted, value: Any) -> str | None:
     return None
 
 
+def _kept_signal(driver: RunDriver, ask: Ask) -> bool:
+    """Take a signal that came before it was wanted; what does not fit is ignored. Says whether one was taken."""
+    wanted: Wanted = ask.what
+    while kept := driver.history.signals.get(wanted.name):
+        value = kept[0]
+        try:
+            if wanted.codec is not None:
+                wanted.codec.from_json(value)
+        except ValidationError as error:
+            driver.log.note(("mail.ignored", ask.path, {"kind": "signal", "kept": wanted.name, "why": explain(error)}))
+            continue
+        driver.log.note(("signal.received", ask.path, {"v": value, "kept": wanted.name}), progress=True)
+        return True
+    return False
+
+
 async def _question(driver: RunDriver, ask: Ask) -> None:
     wanted: Wanted = ask.what
     state = driver.history.call(ask.path)
