@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-all check docs bench replay gates wheel clean
+.PHONY: setup demo test test-slow test-all lint check docs bench replay gates wheel clean
 
 setup: $(READY)
 
@@ -26,13 +26,16 @@ test-slow: setup  ## the real kills, the whole recorded data, the wheel
 test-all: test test-slow  ## every test
 
 lint: setup  ## format, lint, floors, types
-	$(BIN)/ruff format --check src tests examples benchmarks
-	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks docs
+	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pyright
 
 check: lint test  ## the whole gate
+
+docs: setup  ## renew what the pages take from the code
+	$(BIN)/python tests/docs/generated.py --write
 
 bench: setup  ## speed and memory beside the raw limit, in one run
 	$(BIN)/python -m benchmarks.speed

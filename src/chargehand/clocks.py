@@ -21,8 +21,8 @@ class SystemClock:
 
     async def wait(self, until: float) -> None:
         """Return when the wall clock has reached `until`; a clock that is set is noticed within a minute."""
-        while (left := until - time.time()) > 0:
-            await asyncio.sleep(min(left, _LONGEST_NAP))
+        while (left := until - time.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _LONGEST_NAP))  # no event tells that a wall clock was set
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many monotonic seconds."""

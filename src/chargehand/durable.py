@@ -324,7 +324,8 @@ class Journal(Protocol):
     ) -> list[Claimed]:
         """Take over due runs: unowned with `due <= now`, and any unfinished run of a gone or silent owner.
 
-        Each gets the next epoch; `crashes` grows by one when the owner was gone or silent. `only` limits it to run ids.
+        Each gets the next epoch; `crashes` grows by one when the owner was gone or silent and the run was not merely waiting.
+        `only` limits it to run ids.
         """
 
     async def still_mine(self, run: int, epoch: int) -> bool:

@@ -84,7 +84,10 @@ class Feedback:
 
     def __str__(self) -> str:
         lines = [f"- {reason}" for reason in self.reasons]
-        lines += [f"- already done, do not repeat: {effect['tool']}({effect['arguments']})" for effect in self.already_done]
+        lines += [
+            f"- already done: {effect['tool']}({effect['arguments']}). Call it again to keep it: that does not do it twice. Else it is undone."
+            for effect in self.already_done
+        ]
         lines += [f"- you asked: {question} The answer: {answer}" for question, answer in self.answers]
         return "\n".join(lines)
 

@@ -59,29 +59,39 @@ class FileBook(Book):
     """A list of facts in a file, one JSON line each. Appended under a lock; no process's death loses a line."""
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._path = path
+        self._read = 0
 
     def facts(self) -> list[Fact]:
         """Return all facts so far, oldest first."""
+        self._catch_up()
+        return list(self._facts)
+
+    def _catch_up(self) -> None:
         try:
-            with open(self._path, encoding="utf-8") as file:
-                return [Fact(*json.loads(line)) for line in file]
+            with open(self._path, "rb") as file:
+                file.seek(self._read)
+                new = file.read()
+                new = new[: new.rfind(b"\n") + 1]  # somebody may be writing
         except FileNotFoundError:
-            return []
+            return
+        self._read += len(new)
+        self._facts += [Fact(*json.loads(line)) for line in new.splitlines()]
 
     @contextmanager
     def writing(self) -> Iterator[list[Fact]]:
         """Lend the facts to one service; what it appends is kept. Nobody else writes meanwhile."""
         with open(self._path + "-lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            facts = self.facts()
-            known = len(facts)
+            self._catch_up()
+            known = len(self._facts)
             try:
-                yield facts
+                yield self._facts
             finally:
-                text = "".join(json.dumps(fact) + "\n" for fact in facts[known:])
+                text = "".join(json.dumps(fact) + "\n" for fact in self._facts[known:]).encode()
                 with open(self._path, "ab") as file:
-                    os.write(file.fileno(), text.encode())  # one write: a reader sees a line whole or not at all
+                    self._read += os.write(file.fileno(), text)  # one write: a reader sees a line whole or not at all
 
 
 class HttpError(Exception):

@@ -35,6 +35,8 @@ TOOLS = [ToolResult("tickets", {"service": "checkout"}, [{"id": "OPS-6830"}, {"i
         ({"amount": Decimal("14919.43"), "latency_seconds": 22.557}, []),
         ("1. Three tickets are open, 3 in all: 100 % of those in 2026.", []),
         ("ticket 6830", []),
+        ("OPS-6830/OPS-7217/OPS-7300 are open", []),
+        ("OPS-6830/OPS-7218 are open", ["OPS-6830/OPS-7218"]),
         ("", []),
         ("Nothing to see here", []),
         ("OPS-9999 is open", ["OPS-9999"]),

@@ -225,6 +225,7 @@ class Stage:
                 self._names[text] = f"{kind}{sum(1 for known in self._names.values() if known[0] == kind) + 1}"
             return self._names[text]
 
+        line = re.sub(r', "seconds": [0-9.e-]+', "", line)
         line = re.sub(r"\b[0-9a-f]{40}\b", lambda found: name("k", found[0]), line)
         line = re.sub(r"\b[0-9a-f]{32}\b", lambda found: name("d", found[0]), line)
         return re.sub(r"~([0-9a-f]{12})\.", lambda found: f"~{name('c', found[1])}.", line)

@@ -13,10 +13,14 @@ from chargehand.testing.clock import START
 def told(event: Event) -> str:
     """Return an event as a line."""
     payload = event.payload
-    facts = [tell(payload[name]) for name, tell in _FACTS.items() if payload.get(name) not in (None, [], {}, False)]
+    facts = [tell(payload[name]) for name, tell in _FACTS.items() if _says_something(name, payload.get(name))]
     if event.type in ("effect.intended", "undo.intended", "effect.edited") and payload.get("generation", 1) > 1:
         facts.append(f"generation {payload['generation']}")
     return " ".join([event.type, *([event.path] if event.path else []), *[fact for fact in facts if fact]])
+
+
+def _says_something(name: str, value: Any) -> bool:
+    return value is not None and value != [] and value != {} and (value is not False or name == "v")
 
 
 def _json(value: Any) -> str:
@@ -43,6 +47,9 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "v": lambda value: f"= {_json(value)}",
     "args": _json,
     "e": _failure,
+    "gate": str,
+    "outcome": str,
+    "reasons": ", ".join,
     "do": lambda do: f"-> {do}",
     "by": _person,
     "verdicts": _verdicts,

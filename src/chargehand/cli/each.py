@@ -317,6 +317,6 @@ def _status(batch: Batch, tally: Tally) -> int:
     if tally.failed > (batch.fail_above or 0.0) * tally.total:
         return EXIT_FAILED
     resting = [outcome.status for outcome in tally.outcomes.values() if outcome.failure is None and outcome.status != "completed"]
-    if any(status.startswith("parked") for status in resting):
+    if any(status != "waiting" for status in resting):
         return EXIT_PARKED
     return EXIT_WAITING if resting else EXIT_OK

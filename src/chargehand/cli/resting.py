@@ -15,15 +15,18 @@ _LOOK_SECONDS = 0.1
 async def until_rest(supervisor: Supervisor, id: str, *, stay: bool = False) -> RunRow:
     """Return the run's row when it has ended or, unless `stay`, when it waits for nothing but people and signals."""
     ended = asyncio.ensure_future(supervisor.wait_ended(id))
-    timed = 0
+    timed = seen = 0
     try:
         while True:
             await asyncio.wait({ended}, timeout=_LOOK_SECONDS)
             if ended.done():
                 return ended.result()
             row = await supervisor.row(id)
-            if stay or row.seq == timed or row.status not in ("waiting", "parked") or row.due == 0.0:
+            still, seen = row.seq == seen, row.seq
+            if stay or row.seq == timed or row.due == 0.0 or row.status == "running":
                 continue
+            if row.status == "rolling back" and not (still and await supervisor.waiting(run_id=id)):
+                continue  # a rollback rests only while one of its letters holds it
             if not await _has_timer(supervisor, row):
                 return row
             timed = row.seq

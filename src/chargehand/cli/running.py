@@ -157,7 +157,7 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure:
         face.note("Then run the same command again, or keep a `chargehand worker` running.")
     if row.status in ("failed", "cancelled"):
         return EXIT_FAILED
-    return EXIT_PARKED if row.status == "parked" else EXIT_WAITING
+    return EXIT_WAITING if row.status == "waiting" else EXIT_PARKED
 
 
 async def _tell_progress(face: Invocation, supervisor: Supervisor, id: str) -> None:

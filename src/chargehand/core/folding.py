@@ -88,11 +88,6 @@ def _mail_ignored(history: History, event: Event) -> None:
         history.signals[event.payload["kept"]].pop(0)
 
 
-def _mail_ignored(history: History, event: Event) -> None:
-    if "kept" in event.payload:
-        history.signals[event.payload["kept"]].pop(0)
-
-
 def _signal_received(history: History, event: Event) -> CallState:
     if "kept" in event.payload:
         history.signals[event.payload["kept"]].pop(0)
@@ -226,6 +221,8 @@ def _effect(history: History, event: Event) -> EffectState:
     effect.error = payload.get("e", effect.error)
     if "args" in payload:
         effect.arguments = payload["args"]
+    if "attempt" in payload:
+        effect.facts.setdefault("attempt", payload["attempt"])
     _count_opening(history, event)
     return effect
 
@@ -287,6 +284,7 @@ def _effect_tried(history: History, event: Event) -> EffectState:
 
 def _effect_doubted(history: History, event: Event) -> EffectState:
     effect = _effect(history, event)
+    effect.facts["silent"] = event.payload.get("silent", False)
     effect.facts["doubted"] = event.seq
     return effect
 
@@ -365,7 +363,6 @@ HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
     "timer.set": _pending,
     "timer.fired": _settle(True),
     "signal.wanted": _pending,
-    "mail.ignored": _mail_ignored,
     "mail.ignored": _mail_ignored,
     "signal.kept": _signal_kept,
     "signal.received": _signal_received,

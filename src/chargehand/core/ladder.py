@@ -37,7 +37,12 @@ def reassign(agent: Any, attempts: int = 1) -> Rung:
 
 
 def escalate(to: str | None = None, within: Seconds | None = None, otherwise: Rung | None = None) -> Rung:
-    """Ask a person of role `to`, who may release, edit or reject. After `within` seconds go on with `otherwise`."""
+    """Ask a person of role `to`, who may release, edit or reject. After `within` seconds go on with `otherwise`, else the next rung.
+
+    Raises `DefinitionError` when `otherwise` is neither fall_back nor give_up.
+    """
+    if otherwise is not None and otherwise.step not in ("fall back", "give up"):
+        raise DefinitionError(f"escalate(otherwise=…) is fall_back(…) or give_up(), not {otherwise.step}. Make it a rung of its own.")
     return Rung("escalate", to=to, within_seconds=None if within is None else seconds(within), otherwise=otherwise)
 
 
@@ -78,20 +83,26 @@ class Climb:
 def climb(ladder: Ladder, rung: int, tries: int, *, only_person: bool = False, permanent: bool = False) -> Climb:
     """Return where to go after the attempt number `tries + 1` on this rung was rejected.
 
-    `only_person`: the attempt did a final effect, so it is neither retried nor reassigned. `permanent`: repeating with the
-    same agent is no use.
+    `only_person`: the attempt did a final effect, so it is neither retried nor reassigned; a person hears of it, whatever the
+    ladder says. `permanent`: repeating with the same agent is no use.
     """
+    if only_person:
+        return _climb_to_person(ladder, rung)
     current = ladder[rung] if rung < len(ladder) else give_up()
-    if not only_person and not permanent and current.step in ("retry", "reassign") and tries + 1 < current.attempts:
+    if not permanent and current.step in ("retry", "reassign") and tries + 1 < current.attempts:
         return Climb(rung, current.step)
+    if rung + 1 < len(ladder):
+        return Climb(rung + 1, ladder[rung + 1].step)
+    return Climb(len(ladder), "give up")
+
+
+def _climb_to_person(ladder: Ladder, rung: int) -> Climb:
+    asked = rung >= len(ladder) or ladder[rung].step == "escalate"
+    wanted = ("escalate", "fall back", "give up") if asked else ("escalate",)
     for position in range(rung + 1, len(ladder)):
-        if not (only_person and ladder[position].step == "reassign"):
+        if ladder[position].step in wanted:
             return Climb(position, ladder[position].step)
-    return Climb(len(ladder), "escalate" if only_person and not _has_person(ladder) else "give up")
-
-
-def _has_person(ladder: Ladder) -> bool:
-    return any(rung.step == "escalate" for rung in ladder)
+    return Climb(len(ladder), "give up" if asked else "escalate")
 
 
 def climbed_from(ladder: Ladder) -> Ladder:

@@ -21,6 +21,7 @@ EFFECT_MOVES: dict[tuple[Stage, str], Stage] = {
     ("new", "effect.failed"): "failed",
     ("proposed", "effect.voted"): "proposed",
     ("proposed", "effect.edited"): "proposed",
+    ("proposed", "effect.proposed"): "proposed",  # edited: the others are asked about what it is now
     ("proposed", "effect.approved"): "approved",
     ("proposed", "effect.denied"): "denied",
     ("proposed", "effect.done"): "done",  # done by hand

@@ -205,7 +205,7 @@ class MemoryJournal:
     def _link(self, kind: LinkKind, row: RunRow, head: bytes, time: float, seq: int | None = None) -> None:
         chain = self._store.chain
         at = row.seq if seq is None else seq
-        hash = chain_hash(chain[-1].hash if chain else NO_HASH, row.id, at, time, kind, "", head)
+        hash = chain_hash(chain[-1].hash if chain else NO_HASH, row.id, at, time, kind, "", head, self.chain_key)
         chain.append(Link(kind, row.number, row.id, at, head, time, hash))
 
     async def post(self, mail: Sequence[NewMail]) -> list[int]:
@@ -254,7 +254,8 @@ class MemoryJournal:
         claimed: list[Claimed] = []
         for _, number, after in sorted(found)[:limit]:
             run = self._store.runs[number]
-            crashes = run.row.crashes + (after != "left")
+            at_work = run.row.status in ("running", "rolling back")  # a run that only waited had no part in its worker's death
+            crashes = run.row.crashes + (after != "left" and at_work)
             run.row = replace(run.row, owner=owner, epoch=run.row.epoch + 1, crashes=crashes)
             self._store.version += 1
             claimed.append(Claimed(run.row, after))
@@ -397,7 +398,7 @@ class MemoryJournal:
 
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""
-        verify_links(self._store.chain)
+        verify_links(self._store.chain, self.chain_key)
 
     async def chain(self, after: int = 0, limit: int = 1000) -> list[ChainLink]:
         """Return the links of the journal-wide chain with `id > after`, in order."""

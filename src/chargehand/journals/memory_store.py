@@ -142,10 +142,10 @@ def verify_run(run: Run, key: bytes) -> None:
         raise broken(row.id, row.seq, "the run's head is not the hash of its last event")
 
 
-def verify_links(chain: list[Link]) -> None:
+def verify_links(chain: list[Link], key: bytes) -> None:
     """Raise `JournalCorrupt` where the journal-wide chain does not hold."""
     previous = NO_HASH
     for number, link in enumerate(chain, 1):
-        previous = chain_hash(previous, link.run_id, link.seq, link.time, link.kind, "", link.head)
+        previous = chain_hash(previous, link.run_id, link.seq, link.time, link.kind, "", link.head, key)
         if previous != link.hash:
             raise JournalCorrupt(f"The journal's chain does not hold at link {number} ({link.kind}).")

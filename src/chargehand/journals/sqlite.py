@@ -198,7 +198,7 @@ class SqliteJournal:
         """
         seconds = self._work_seconds
         return await self._writer.submit(
-            lambda cursor: batches.append(cursor, commit, seconds),
+            lambda cursor: batches.append(cursor, commit, seconds, self.chain_key),
             run=commit.run,
             savepoint=bool(commit.keys),
             alone=commit.work is not None,
@@ -343,7 +343,7 @@ class SqliteJournal:
 
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""
-        await self._reader.apart(reads.verify_chain)
+        await self._reader.apart(lambda connection: reads.verify_chain(connection, self.chain_key))
 
     async def chain(self, after: int = 0, limit: int = 1000) -> list[ChainLink]:
         """Return the links of the journal-wide chain with `id > after`, in order."""
@@ -352,12 +352,12 @@ class SqliteJournal:
     async def erase(self, run: int, seqs: Collection[int], blobs: Collection[str] = ()) -> int:
         """Take away payloads and blobs of a run; the chain still holds and notes it. Returns how many payloads."""
         now = self._clock.now()
-        return await self._writer.submit(lambda cursor: batches.erase(cursor, run, seqs, blobs, now))
+        return await self._writer.submit(lambda cursor: batches.erase(cursor, run, seqs, blobs, now, self.chain_key))
 
     async def prune(self, *, before: float, limit: int, environment: str | None = None) -> int:
         """Delete finished runs (of one environment) last touched before a time, in one transaction; key rows stay."""
         now = self._clock.now()
-        return await self._writer.submit(lambda cursor: batches.prune(cursor, before, limit, environment, now), alone=True)
+        return await self._writer.submit(lambda cursor: batches.prune(cursor, before, limit, environment, now, self.chain_key), alone=True)
 
     async def statistics(self) -> Mapping[str, Any]:
         """Return counts and sizes, and what this journal's writer has done."""

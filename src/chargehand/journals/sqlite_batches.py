@@ -83,7 +83,7 @@ def _add_blobs(cursor: apsw.Cursor, run: int, blobs: Sequence[tuple[str, bytes]]
 # -- appending ----------
 
 
-def append(cursor: apsw.Cursor, commit: Commit, work_seconds: float) -> Sequence[Record]:
+def append(cursor: apsw.Cursor, commit: Commit, work_seconds: float, key: bytes) -> Sequence[Record]:
     """Carry out one commit and return its records. With keys or work, the caller undoes a batch that is refused."""
     records, blobs = commit.records, commit.blobs
     if commit.work is not None:
@@ -105,7 +105,7 @@ def append(cursor: apsw.Cursor, commit: Commit, work_seconds: float) -> Sequence
         _change_waiting(cursor, commit, final)
     if final:
         seq, head, time = fetch(cursor, sql.FINISHED_HEAD, (commit.run,))[0]
-        add_to_chain(cursor, "finished", commit.run, commit.run_id, seq, head, time)
+        add_to_chain(cursor, "finished", commit.run, commit.run_id, seq, head, time, key)
     return records
 
 
@@ -193,10 +193,10 @@ def _change_keys(cursor: apsw.Cursor, commit: Commit) -> None:
                 raise KeyHeld(row)
 
 
-def add_to_chain(cursor: apsw.Cursor, kind: str, run: int, run_id: str, seq: int, head: bytes, time: float) -> None:
+def add_to_chain(cursor: apsw.Cursor, kind: str, run: int, run_id: str, seq: int, head: bytes, time: float, key: bytes) -> None:
     """Note a finished head, an erasure or a prune in the journal-wide chain."""
     newest = fetch(cursor, sql.CHAIN_HEAD)
-    link = chain_hash(newest[0][0] if newest else NO_HASH, run_id, seq, time, kind, "", head)
+    link = chain_hash(newest[0][0] if newest else NO_HASH, run_id, seq, time, kind, "", head, key)
     cursor.execute(sql.ADD_TO_CHAIN, (kind, run, run_id, seq, head, time, link))
 
 
@@ -284,7 +284,7 @@ def take(cursor: apsw.Cursor, owner: str, chosen: Sequence[tuple[int, After]]) -
 # -- keeping ----------
 
 
-def erase(cursor: apsw.Cursor, run: int, seqs: Collection[int], blobs: Collection[str], now: float) -> int:
+def erase(cursor: apsw.Cursor, run: int, seqs: Collection[int], blobs: Collection[str], now: float, key: bytes) -> int:
     """Take payloads away, keep their digests, and note it in the chain. Returns how many payloads there were."""
     found = fetch(cursor, sql.BY_NUMBER, (run,))
     if not found:
@@ -294,18 +294,18 @@ def erase(cursor: apsw.Cursor, run: int, seqs: Collection[int], blobs: Collectio
     for seq in sorted(set(seqs)):
         for (payload,) in fetch(cursor, sql.PAYLOAD, (run, seq)):
             cursor.execute(sql.ERASE, (sha256(payload).digest(), run, seq))
-            add_to_chain(cursor, "erased", run, row.id, seq, sha256(payload).digest(), now)
+            add_to_chain(cursor, "erased", run, row.id, seq, sha256(payload).digest(), now, key)
             erased += 1
     for digest in blobs:
         cursor.execute(sql.ERASE_BLOB, (run, digest))
     return erased
 
 
-def prune(cursor: apsw.Cursor, before: float, limit: int, environment: str | None, now: float) -> int:
+def prune(cursor: apsw.Cursor, before: float, limit: int, environment: str | None, now: float, key: bytes) -> int:
     """Delete finished runs whole, except for business keys, and note each in the chain."""
     rows = fetch(cursor, sql.PRUNABLE, (before, limit, environment))
     for number, id, seq, head in rows:
         for statement in sql.PRUNE:
             cursor.execute(statement, (number,))
-        add_to_chain(cursor, "pruned", number, id, seq, head, now)
+        add_to_chain(cursor, "pruned", number, id, seq, head, now, key)
     return len(rows)

@@ -140,11 +140,11 @@ def verify_run(connection: apsw.Connection, number: int, key: bytes) -> None:
         raise _broken(row.id, row.seq, "the run's head is not the hash of its last event")
 
 
-def verify_chain(connection: apsw.Connection) -> None:
+def verify_chain(connection: apsw.Connection, key: bytes) -> None:
     """Recompute the journal-wide chain, and compare the heads of finished runs with it."""
     previous = NO_HASH
     for id, kind, run, run_id, seq, head, time, stored in fetch(connection, sql.CHAIN):
-        previous = chain_hash(previous, run_id, seq, time, kind, "", head)
+        previous = chain_hash(previous, run_id, seq, time, kind, "", head, key)
         if previous != stored:
             raise JournalCorrupt(f"The journal's chain does not hold at link {id} ({kind}, run {run_id!r}, seq {seq}).")
         if kind != "finished":

@@ -149,8 +149,11 @@ SELECT number, workflow, owner, due FROM runs WHERE id = ? AND environment = ? A
 """
 """A run asked for by id."""
 
-TAKE_RUN = "UPDATE runs SET owner = ?, epoch = epoch + 1, crashes = crashes + ? WHERE number = ?"
-"""The next epoch: from here on every older driver is fenced."""
+TAKE_RUN = """
+UPDATE runs SET owner = ?, epoch = epoch + 1, crashes = crashes + iif(status IN ('running', 'rolling back'), ?, 0)
+WHERE number = ?
+"""
+"""The next epoch: from here on every older driver is fenced. A run that only waited had no part in its worker's death."""
 
 NEXT_DUE = """
 SELECT min(due) FROM runs WHERE environment = ? AND workflow = ? AND owner IS NULL AND due IS NOT NULL

@@ -80,7 +80,7 @@ class _Work(Rungs):
         driver, state, path = self.driver, self.state, self.path
         await self._carry_out_what_stands()
         producer = self._producer()
-        body = Body(driver, producer, path, state.attempt)
+        body = Body(driver, producer, path, state.attempt, self._asked_before())
         self.meter = body.meter
         feedback = feedback_for(driver, state, path, self.clauses)
         driver.site.at("before attempt", path)
@@ -99,6 +99,16 @@ class _Work(Rungs):
             await self._asked(output.question)
         else:
             await self._checked(body, producer, output)
+
+    def _asked_before(self) -> list[str]:
+        """Return the effects that earlier incarnations of this attempt asked for: a body that is told so need not ask again."""
+        prefix, attempt = f"{self.path}/", self.state.attempt
+        found: list[str] = []
+        for effect in self.driver.history.effects(self.path):
+            rest = effect.path.removeprefix(prefix)
+            if rest.startswith(f"try{attempt}/") or ("/" not in rest and effect.facts.get("attempt") == attempt):
+                found.append(effect.path)
+        return found
 
     async def _carry_out_what_stands(self) -> None:
         """Finish effects of an earlier incarnation that were approved or under way; the body is told the results."""

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments, digest_of
 from chargehand.core.states import EffectState
+from chargehand.durable import Waiting
 from chargehand.supervise import waiting
+from chargehand.supervise.log import Draft
 
 if TYPE_CHECKING:
     from chargehand.supervise.definitions import EffectDefinition
@@ -82,6 +84,26 @@ async def propose(
     asked: str,
 ) -> None:
     """Put the call before a person. If the process dies inside, it is proposed or it is not; nothing was sent."""
+    within = definition.approval.within
+    due = None if within is None else driver.clock.now() + within
+    draft, entry = proposal(driver, definition, effect, arguments, asked, due)
+    driver.hold(path, due)
+    try:
+        await driver.log.commit(draft, opened=[entry])
+    finally:
+        driver.release(path)
+    driver.entered(entry)
+
+
+def proposal(
+    driver: RunDriver,
+    definition: EffectDefinition[..., Any],
+    effect: EffectState,
+    arguments: Arguments,
+    asked: str,
+    due: float | None,
+) -> tuple[Draft, Waiting]:
+    """Return the event and the entry with which a call is put before a person."""
     record = definition.contract.to_record(arguments)
     bound = digest(driver, definition, arguments)
     shows: dict[str, Any] = {
@@ -94,11 +116,9 @@ async def propose(
     }
     if effect.approval is not None and effect.proposal is not None:
         shows["approved_before"] = effect.proposal.get("args")
-    within = definition.approval.within
-    due = None if within is None else driver.clock.now() + within
     entry = waiting.entry(
         driver,
-        path,
+        effect.path,
         "approval",
         f"{definition.name}: may it be done?",
         shows,
@@ -110,17 +130,13 @@ async def propose(
     payload = {
         "d": asked,
         "tool": definition.full_name,
+        **driver.asked_in(effect.path),
         "args": record,
         "approves": bound,
         "due": due,
         "entry": entry.id,
     }
-    driver.hold(path, due)
-    try:
-        await driver.log.commit(("effect.proposed", path, payload), opened=[entry])
-    finally:
-        driver.release(path)
-    driver.entered(entry)
+    return ("effect.proposed", effect.path, payload), entry
 
 
 def still_fits(driver: RunDriver, definition: EffectDefinition[..., Any], effect: EffectState, arguments: Arguments) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chargehand.core.identity import content_segment, join
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """One incarnation. `used` are the paths it asked for; `tools` what its calls gave back."""
+    """One incarnation. `used` are the paths that its attempt asked for, `before` by incarnations that a crash ended;
+    `tools` what its calls gave back.
+    """
 
-    def __init__(self, driver: RunDriver, definition: AgentDefinition[..., Any], path: str, attempt: int) -> None:
+    def __init__(
+        self, driver: RunDriver, definition: AgentDefinition[..., Any], path: str, attempt: int, before: Sequence[str] = ()
+    ) -> None:
         self.driver, self.definition, self.path, self.attempt = driver, definition, path, attempt
         self.loop_thread = threading.get_ident()
-        self.used: list[str] = []
+        self.used: list[str] = list(before)
         self.tools: list[ToolResult] = []
         self.out_of_role: OutOfRole | None = None
         self.dead = False

@@ -58,6 +58,7 @@ class _Work:
         self.driver, self.definition, self.call, self.path = driver, definition, call, path
         self.needs_approval: tuple[int, bool] | None = None
         self.meter = Meter(driver, path)
+        self.looked = False
 
     @property
     def effect(self) -> EffectState:
@@ -107,8 +108,12 @@ class _Work:
         await self.driver.log.commit(*full, **more)
 
     async def _person(self) -> None:
-        """Wait until a person decided or the entry expired."""
+        """Wait until a person decided or the entry expired; a doubt about a silent worker ends when that worker is gone."""
         effect = self.effect
+        if effect.stage == "doubt" and effect.facts.get("silent") and not self.driver.silent and self.definition.lookup and not self.looked:
+            self.looked = True
+            await self._look_up()
+            return
         if not await self.driver.event_at(self.path, effect.due) and effect.stage == "proposed":
             failure = {"code": "denied", "message": f"Nobody approved {self.definition.name} in time."}
             await self.commit(
@@ -153,6 +158,7 @@ class _Work:
         payload: dict[str, Any] = {
             "d": self.call.arguments.digest,
             "tool": self.definition.full_name,
+            **self.driver.asked_in(self.path),
             "args": self.definition.contract.to_record(arguments),
             "generation": generation,
             "key": key,
@@ -176,7 +182,7 @@ class _Work:
             await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
             return None
         elif held.digest == digest:
-            await self._share(business, held.result, held.run_id)
+            await self._share(arguments, business, held.result, held.run_id)
             return None
         else:
             conflict = KeyConflict(
@@ -192,11 +198,13 @@ class _Work:
             return None
         return generation, (KeyTake(definition.full_name, business, self.path, generation, digest),)
 
-    async def _share(self, business: str, result: bytes | None, holder: str) -> None:
+    async def _share(self, arguments: Arguments, business: str, result: bytes | None, holder: str) -> None:
         """Take over the recorded result of an equal effect of another run, without owning it; its holder counts us."""
         payload = {
             "d": self.call.arguments.digest,
             "tool": self.definition.full_name,
+            **self.driver.asked_in(self.path),
+            "args": self.definition.contract.to_record(arguments),
             "v": json.loads(result) if result else None,
             "shared": True,
             "holder": holder,
@@ -262,8 +270,12 @@ class _Work:
         payload: dict[str, Any] = {"v": form, **self.meter.record()}
         if elapsed >= 0.001:
             payload["s"] = round(elapsed, 3)
-        await self.commit(("effect.done", payload), keys=self._key_set("done", form), progress=True)
+        await self.commit(("effect.done", payload), keys=self._key_set("done", form), closed=self._answered(), progress=True)
         self.driver.site.at("after done", effect.path)
+
+    def _answered(self) -> list[str]:
+        """Return the entry of a doubt that a look-up ends."""
+        return [waiting.current_id(self.driver, self.path)] if self.effect.stage == "doubt" else []
 
     def _key_set(self, state: Any, form: Any = None) -> tuple[KeyChange, ...]:
         business = self.effect.business
@@ -307,7 +319,7 @@ class _Work:
         driver, definition, effect = self.driver, self.definition, self.effect
         assert definition.lookup is not None
         if driver.silent and effect.stage == "intended":
-            await self._unknown("the process that made it is silent but not dead, so its call may still be going on")
+            await self._unknown("the process that made it is silent but not dead, so its call may still be going on", silent=True)
             return
         helper = definition.lookup
         arguments = self.arguments().values
@@ -328,8 +340,9 @@ class _Work:
         driver, effect, policy = self.driver, self.effect, self.definition.policy
         tries = effect.tries - 1 if crashed else effect.tries
         failure = dict(effect.error or recorded_failure(answer))
-        if answer.permanent or tries >= policy.retry.attempts:
-            await self.commit(("effect.did_not_happen", {"e": failure, "by": "lookup", "permanent": True}), keys=self._key_set("open"))
+        if answer.permanent or tries >= policy.retry.attempts or effect.stage == "doubt":
+            payload = {"e": failure, "by": "lookup", "permanent": True}
+            await self.commit(("effect.did_not_happen", payload), keys=self._key_set("open"), closed=self._answered())
             return
         pause = 0.0 if crashed else policy.retry.wait(max(tries, 1), driver.dice(self.path, tries), answer.retry_after)
         due = driver.clock.now() + pause
@@ -340,7 +353,7 @@ class _Work:
     async def _doubt(self, why: str) -> None:
         await self._unknown(why)
 
-    async def _unknown(self, why: str) -> None:
+    async def _unknown(self, why: str, *, silent: bool = False) -> None:
         """Open the doubt for a person; never send to find out."""
         driver, effect = self.driver, self.effect
         if effect.stage == "doubt":
@@ -348,7 +361,8 @@ class _Work:
         entry = waiting.doubt(driver, effect, self.definition, why)
         driver.hold(self.path)
         try:
-            await self.commit(("effect.doubted", {"why": why, "e": dict(effect.error or {}), "entry": entry.id}), opened=[entry])
+            payload = {"why": why, "e": dict(effect.error or {}), "entry": entry.id}
+            await self.commit(("effect.doubted", payload | ({"silent": True} if silent else {})), opened=[entry])
         finally:
             driver.release(self.path)
         driver.entered(entry)
@@ -375,6 +389,7 @@ class _Work:
         payload = {
             "d": self.call.arguments.digest,
             "tool": self.definition.full_name,
+            **self.driver.asked_in(self.path),
             "args": self.definition.contract.to_record(arguments),
             "v": form,
             "dry": True,

@@ -92,6 +92,11 @@ class Holding:
         path = None if task is None else task.get_name().partition("/")[2]
         return path if path and self.tasks.get(path) is task else None
 
+    def asked_in(self, path: str) -> dict[str, int]:
+        """Return which attempt of an agent asks for a call, as its first event keeps it; nothing outside agents."""
+        owners = [name for name in self.bodies if path.startswith(name + "/")]
+        return {"attempt": self.bodies[max(owners, key=len)].attempt} if owners else {}
+
     async def until(self, due: float, path: str) -> None:
         """Wait until a time."""
         async with self.holding(path, due):

@@ -127,9 +127,16 @@ class RunLog:
         """Say whether the next commit closes an entry."""
         return any(entry in note.closed for note in self._notes)
 
-    def note(self, *drafts: Draft, closed: Collection[str] = (), mail: Sequence[int] = (), progress: bool = False) -> None:
+    def note(
+        self,
+        *drafts: Draft,
+        opened: Sequence[Waiting] = (),
+        closed: Collection[str] = (),
+        mail: Sequence[int] = (),
+        progress: bool = False,
+    ) -> None:
         """Fold events now and put them at the head of the next commit. For what would be found out again after a crash."""
-        self._notes.append(Part(drafts, closed=closed, mail=mail, progress=progress))
+        self._notes.append(Part(drafts, opened=opened, closed=closed, mail=mail, progress=progress))
         time = self.time()
         for kind, path, payload in drafts:
             self._noted_seq = max(self._noted_seq, self.seq) + 1

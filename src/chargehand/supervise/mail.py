@@ -34,14 +34,17 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     while driver.log.pending:  # what operations have already decided comes first
         await driver.log.flush()
     closed: list[str] = []
+    opened: list[Waiting] = []
     try:
-        drafts = _drafts(driver, letter, entry, closed)
+        drafts = _drafts(driver, letter, entry, closed, opened)
     except (Unfit, InvalidInput, ValidationError) as reason:
         detail = explain(reason) if isinstance(reason, ValidationError) else str(reason)
         drafts = [("mail.ignored", "", {"kind": letter.kind, "why": detail, "body": _short(letter.body)})]
     resumed = drafts[0][0] == "run.resumed"  # a person vouches for it: the count of crashes begins anew
     before = driver.history.rolling_back
-    driver.log.note(*drafts, closed=closed, mail=[letter.id], progress=resumed)
+    driver.log.note(*drafts, opened=opened, closed=closed, mail=[letter.id], progress=resumed)
+    for again in opened:
+        driver.entered(again)
     if resumed and "pivot" not in drafts[0][2]:
         driver.unpark()
     cancelled = driver.history.cancel
@@ -50,7 +53,7 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
         await saga.begin_rollback(driver, {"e": error, "by": "cancel"})
 
 
-def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list[str]) -> list[Draft]:
+def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list[str], opened: list[Waiting]) -> list[Draft]:
     if driver.history.ended is not None:
         raise Unfit("the run has ended")
     body = letter.body
@@ -67,7 +70,7 @@ def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list
             closed.append(driver.history.parked.payload.get("entry", ""))
             return [("run.resumed", "", {"by": body.get("by"), "accept": list(body.get("accept", ()))})]
         case "decision":
-            return _decided(driver, body, entry, closed)
+            return _decided(driver, body, entry, closed, opened)
 
 
 def _signal(driver: RunDriver, body: Mapping[str, Any]) -> Draft:
@@ -86,14 +89,26 @@ def _checked_value(ask: Any, value: Any) -> None:
         ask.codec.from_json(value)
 
 
-def _decided(driver: RunDriver, body: Mapping[str, Any], entry: Waiting | None, closed: list[str]) -> list[Draft]:
+def _decided(driver: RunDriver, body: Mapping[str, Any], entry: Waiting | None, closed: list[str], opened: list[Waiting]) -> list[Draft]:
     if entry is None or entry.run_id != driver.row.id or driver.log.closing(entry.id):
         raise Unfit(f"nothing of the id {body['entry']!r} waits any more")
     check_decision(entry, body, driver.clock.now(), starter=driver.history.started.get("by"))
     drafts = _drafts_of_decision(driver, entry, body)
     if drafts[0][0] != "effect.voted":
         closed.append(entry.id)
+    if drafts[0][0] == "effect.edited" and drafts[-1][0] == "effect.voted":
+        return [drafts[0], _asked_of_the_others(driver, entry, drafts[0], opened), drafts[-1]]
     return drafts
+
+
+def _asked_of_the_others(driver: RunDriver, entry: Waiting, edited: Draft, opened: list[Waiting]) -> Draft:
+    """Put an edited call before the other approvers: what they see is what it is now, and the time that is left stays."""
+    effect = driver.history.effect(entry.path)
+    definition = _definition(driver, effect)
+    arguments = definition.contract.from_record(edited[2]["args"])
+    draft, again = approvals.proposal(driver, definition, effect, arguments, effect.digest or arguments.digest, entry.due)
+    opened.append(again)
+    return draft
 
 
 def check_decision(entry: Waiting, body: Mapping[str, Any], now: float, *, starter: str | None = None) -> None:
@@ -161,11 +176,14 @@ def _definition(driver: RunDriver, effect: EffectState) -> EffectDefinition[...,
     return definition
 
 
-def _approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
-    definition = _definition(driver, effect)
-    approver = _by(body)
-    if definition.approval.not_starter and approver.get("id") == driver.history.started.get("by"):
+def _refuse_starter(driver: RunDriver, definition: EffectDefinition[..., Any], person: Mapping[str, Any]) -> None:
+    if definition.approval.not_starter and person.get("id") == driver.history.started.get("by"):
         raise Unfit("who started the run may not approve it")
+
+
+def _approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    definition, approver = _definition(driver, effect), _by(body)
+    _refuse_starter(driver, definition, approver)
     voters = {vote["by"]["id"] for vote in effect.votes} | {approver.get("id")}
     payload = {"by": approver, "reason": body.get("reason"), "approves": (effect.proposal or {}).get("approves")}
     if len(voters) < definition.approval.votes:
@@ -176,6 +194,7 @@ def _approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) ->
 def _edit_and_approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
     """Approve with other arguments. An edit voids other votes and counts as the editor's own."""
     definition = _definition(driver, effect)
+    _refuse_starter(driver, definition, _by(body))
     arguments = definition.contract.from_record(body.get("value") or {})
     record = definition.contract.to_record(arguments)
     bound = approvals.digest(driver, definition, arguments)

@@ -271,8 +271,6 @@ class Rungs:
         else:
             where = climb(self.ladder, state.rung, state.rung_tries, only_person=self._did_final(used))
             rung, step, value = where.rung, where.step, None
-        if step == "escalate" and escalated.get("gate") is None:
-            step = "give up"
         payload = {
             "attempt": state.attempt,
             "verdicts": [verdict.record()],

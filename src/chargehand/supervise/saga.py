@@ -90,7 +90,18 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, 
                 await driver.log.commit(("undo.stands", effect.path, {"why": "final"}))
             else:
                 await undo(driver, effect)
+    await _wait_for_final_doubts(driver, found)
     return stands
+
+
+async def _wait_for_final_doubts(driver: RunDriver, found: Sequence[EffectState]) -> None:
+    """Wait for what was in doubt and held nothing back: an end before a person decided would close the entry in silence."""
+    for effect in found:
+        if effect.stage == "doubt":
+            while effect.stage == "doubt":
+                await driver.event_at(effect.path)
+            if effect.stage == "done":
+                await driver.log.commit(("undo.stands", effect.path, {"why": "final"}))
 
 
 # -- doubt ----------

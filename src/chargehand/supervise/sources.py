@@ -108,13 +108,7 @@ class Sources:
 
 
 def occurs(identifier: str, text: str) -> bool:
-    """Say whether a casefolded text has an identifier as a whole, or each of several that have a slash between them."""
-    if "/" in identifier and "://" not in identifier and not _occurs(identifier, text):
-        return all(_occurs(part, text) for part in identifier.split("/"))
-    return _occurs(identifier, text)
-
-
-def _occurs(identifier: str, text: str) -> bool:
+    """Say whether a casefolded text has an identifier as a whole."""
     wanted, start = identifier.casefold(), 0
     while (at := text.find(wanted, start)) >= 0:
         before, after = text[at - 1 : at], text[at + len(wanted) : at + len(wanted) + 1]

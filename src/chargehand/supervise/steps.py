@@ -199,14 +199,12 @@ async def _signal(driver: RunDriver, ask: Ask) -> None:
         finally:
             driver.release(ask.path)
     state = driver.history.call(ask.path)
-    kept = driver.history.signals.get(wanted.name)
-    while kept and state.settled is None:  # it came before it was wanted
-        unfit = _unfit(wanted, kept[0])
+    while state.settled is None and (kept := driver.history.signals.get(wanted.name)):  # it came before it was wanted
+        unfit, value = _unfit(wanted, kept[0]), kept[0]
         if unfit is not None:
             driver.log.note(("mail.ignored", ask.path, {"kind": "signal", "kept": wanted.name, "why": unfit}))
-            continue
-        await driver.log.commit(("signal.received", ask.path, {"v": kept[0], "kept": wanted.name}), progress=True)
-        return
+        else:  # noted, so folded at once: another wait of this name takes the next
+            driver.log.note(("signal.received", ask.path, {"v": value, "kept": wanted.name}), progress=True)
     while state.settled is None:
         if not await driver.event_at(ask.path, state.due) and state.settled is None:
             failure = {"code": "timed-out", "message": f"The signal {wanted.name!r} did not come in time."}
@@ -222,22 +220,6 @@ def _unfit(wanted: Wanted, value: Any) -> str | None:
     except ValidationError as error:
         return f"the signal {wanted.name!r} does not fit: {explain(error)}"
     return None
-
-
-def _kept_signal(driver: RunDriver, ask: Ask) -> bool:
-    """Take a signal that came before it was wanted; what does not fit is ignored. Says whether one was taken."""
-    wanted: Wanted = ask.what
-    while kept := driver.history.signals.get(wanted.name):
-        value = kept[0]
-        try:
-            if wanted.codec is not None:
-                wanted.codec.from_json(value)
-        except ValidationError as error:
-            driver.log.note(("mail.ignored", ask.path, {"kind": "signal", "kept": wanted.name, "why": explain(error)}))
-            continue
-        driver.log.note(("signal.received", ask.path, {"v": value, "kept": wanted.name}), progress=True)
-        return True
-    return False
 
 
 async def _question(driver: RunDriver, ask: Ask) -> None:

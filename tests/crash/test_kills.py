@@ -1,0 +1,75 @@
+"""Real worker processes are killed with SIGKILL, at seeded moments, until everything is done."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from .instants import entries_in
+from .town import Town, check_books, undisturbed
+from .worker import Crew, kill
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    """The worker processes of this test."""
+    crew = Crew()
+    yield crew
+    crew.close()
+
+
+@asynccontextmanager
+async def town_of(folder: Path, crew: Crew, runs: int) -> AsyncIterator[Town]:
+    """Open a town with so many runs to do; when the test is through with it, check how they came out."""
+    numbers = range(runs)
+    expected, facts = await undisturbed(numbers)
+    town = Town(folder, crew)
+    await town.open(numbers)
+    yield town
+    await town.until(town.all_ended, "every run ended")
+    assert await town.outcomes() == expected
+    check_books(facts, town.book.facts())
+    entries = entries_in(apsw.Connection(town.orders.journal))
+    assert entries == sorted(f"{number} e" for number in numbers if number % 4 == 0)
+    await town.office.close()
+
+
+async def massacre(folder: Path, crew: Crew, *, runs: int, workers: int, kills: int, seed: int) -> Town:
+    """Kill a worker whenever the world has seen some more facts, and hire another."""
+    dice = random.Random(seed)
+    async with town_of(folder, crew, runs) as town:
+        hired = [town.hire() for _ in range(workers)]
+        for _ in range(kills):
+            seen = len(town.book.facts())
+            more = dice.randrange(1, 12)
+
+            async def enough(seen: int = seen, more: int = more) -> bool:
+                return len(town.book.facts()) >= seen + more or await town.all_ended()
+
+            await town.until(enough, "work goes on")
+            victim = hired.pop(dice.randrange(len(hired)))
+            kill(victim)
+            hired.append(town.hire())
+    return town
+
+
+async def test_one_worker(tmp_path: Path, crew: Crew) -> None:
+    """Whenever its only worker is killed, the next one goes on, and no outcome differs."""
+    await massacre(tmp_path, crew, runs=8, workers=1, kills=8, seed=1)
+
+
+async def test_two_workers(tmp_path: Path, crew: Crew) -> None:
+    """Two workers on one file take over from each other when one is killed."""
+    await massacre(tmp_path, crew, runs=12, workers=2, kills=8, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "seed"), [(1, 11), (1, 12), (2, 21), (2, 22), (4, 41), (4, 42)])
+async def test_many(tmp_path: Path, crew: Crew, workers: int, seed: int) -> None:
+    """Sixty kills among a hundred runs, on one, two and four workers."""
+    await massacre(tmp_path, crew, runs=100, workers=workers, kills=60, seed=seed)
