@@ -18,7 +18,16 @@ from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, PydanticSchemaGenerationError, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    SecretBytes,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticSerializationError, to_json
 
 from chargehand.errors import DefinitionError, InvalidInput, MissingAnnotation, SecretArgument, Unserialisable
@@ -93,7 +102,18 @@ def canonical_key(value: Any) -> str:
     return canonical(_ANY.dump_python(value, mode="json"))
 
 
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_NAMED_INFINITIES = ConfigDict(ser_json_inf_nan="constants")
+"""Without it pydantic writes what is no number as null, and a value would come back as another."""
+
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=_NAMED_INFINITIES)
+    except PydanticUserError:  # a model or dataclass has a configuration of its own
+        return TypeAdapter(annotation)
+
+
+_ANY: TypeAdapter[Any] = _adapter_of(Any)
 
 
 class Codec:
@@ -111,7 +131,7 @@ class Codec:
             raise SecretArgument(f"{where} is a secret ({annotation!r}) and would be written to the journal. Make it a Resource.")
         self.scalar = annotation in _SCALARS or annotation is None
         try:
-            self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+            self.adapter: TypeAdapter[Any] = _adapter_of(annotation)
         except PydanticSchemaGenerationError as error:
             raise DefinitionError(
                 f"{where} has a type that JSON cannot describe: {annotation!r}. Use a Pydantic model, a dataclass or a plain type."

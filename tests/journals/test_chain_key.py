@@ -70,3 +70,36 @@ async def test_another_key_does_not_verify(tmp_path: Path) -> None:
     async with Supervisor(str(path), [keyed], work=False, chain_key=b"two") as supervisor:
         with pytest.raises(JournalCorrupt):
             await supervisor.journal.verify(number)
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "DELETE FROM events; DELETE FROM runs",
+        "DELETE FROM chain",
+        "UPDATE runs SET status = 'running', finished = NULL",
+    ],
+    ids=["run taken out", "chain cut off", "run opened again"],
+)
+async def test_a_run_that_is_missing_on_one_side_is_found(tmp_path: Path, tampering: str) -> None:
+    """A finished run that was taken out whole, or a chain that was cut off, is found by comparing the two."""
+    path = tmp_path / "j.db"
+    await _run(path, b"secret")
+    async with Supervisor(str(path), [keyed], work=False, chain_key=b"secret") as supervisor:
+        await supervisor.journal.verify_chain()
+    connection = apsw.Connection(str(path))
+    for statement in tampering.split("; "):
+        connection.execute(statement)
+    connection.close()
+    async with Supervisor(str(path), [keyed], work=False, chain_key=b"secret") as supervisor:
+        with pytest.raises(JournalCorrupt, match="'r'"):
+            await supervisor.journal.verify_chain()
+
+
+async def test_a_pruned_run_is_not_missing(tmp_path: Path) -> None:
+    """What `prune` took away is in the chain as pruned, and the chain holds."""
+    path = tmp_path / "j.db"
+    await _run(path, b"secret")
+    async with Supervisor(str(path), [keyed], work=False, chain_key=b"secret") as supervisor:
+        assert await supervisor.journal.prune(before=float("inf"), limit=10) == 1
+        await supervisor.journal.verify_chain()

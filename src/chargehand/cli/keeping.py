@@ -285,4 +285,7 @@ def demo(
     ] = None,
 ) -> int:
     """Run one purchasing crew unsupervised and supervised, counted from the books of the services it used."""
-    return run_demo(keep=keep, console=face.err if face.json else face.out)
+    status = run_demo(keep=keep, console=face.err if face.json else face.out)
+    if face.json:
+        face.answer({"ok": status == EXIT_OK})
+    return status

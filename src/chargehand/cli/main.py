@@ -6,7 +6,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -54,11 +55,17 @@ keeping.register(app)
 reference.register(app)
 
 
+@cache
+def parser() -> Any:
+    """Return what parses words and calls the commands."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Prints an error as one line; `--debug` adds the traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status = app(words, prog_name="chargehand", standalone_mode=False)
+        status = parser()(words, prog_name="chargehand", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except ChargehandError as error:

@@ -141,17 +141,23 @@ def verify_run(connection: apsw.Connection, number: int, key: bytes) -> None:
 
 
 def verify_chain(connection: apsw.Connection, key: bytes) -> None:
-    """Recompute the journal-wide chain, and compare the heads of finished runs with it."""
+    """Recompute the journal-wide chain, and compare it with the finished runs: none may be missing on either side."""
     previous = NO_HASH
-    for id, kind, run, run_id, seq, head, time, stored in fetch(connection, sql.CHAIN):
+    links = fetch(connection, sql.CHAIN)
+    pruned = {run for _, kind, run, *_ in links if kind == "pruned"}
+    for id, kind, run, run_id, seq, head, time, stored in links:
         previous = chain_hash(previous, run_id, seq, time, kind, "", head, key)
         if previous != stored:
             raise JournalCorrupt(f"The journal's chain does not hold at link {id} ({kind}, run {run_id!r}, seq {seq}).")
-        if kind != "finished":
+        if kind != "finished" or run in pruned:
             continue
-        for now_seq, now_head, _ in fetch(connection, sql.FINISHED_HEAD, (run,)):
-            if (now_seq, now_head) != (seq, head):
-                raise _broken(run_id, seq, f"the run ended at seq {seq} with another head than its row has now")
+        now = fetch(connection, sql.FINISHED_HEAD, (run,))
+        if not now:
+            raise _broken(run_id, seq, "the run ended there, and the journal no longer has it as ended")
+        if now[0][:2] != (seq, head):
+            raise _broken(run_id, seq, f"the run ended at seq {seq} with another head than its row has now")
+    for run_id, seq in fetch(connection, sql.FINISHED_WITHOUT_LINK):
+        raise _broken(run_id, seq, "the run has ended, and the journal's chain does not say so")
 
 
 def _broken(run_id: str, seq: int, what: str) -> JournalCorrupt:

@@ -238,6 +238,11 @@ ADD_TO_CHAIN = "INSERT INTO chain(kind, run, run_id, seq, head, time, hash) VALU
 FINISHED_HEAD = "SELECT seq, head, finished FROM runs WHERE number = ? AND finished IS NOT NULL"
 """What a finished run says its head is, and when it ended."""
 
+FINISHED_WITHOUT_LINK = """
+SELECT id, seq FROM runs WHERE finished IS NOT NULL AND number NOT IN (SELECT run FROM chain WHERE kind = 'finished') LIMIT 1
+"""
+"""A run that has ended and is not in the chain: the chain was cut off, or the run was put in."""
+
 PAYLOAD = "SELECT CAST(payload AS BLOB) FROM events WHERE run = ? AND seq = ? AND payload IS NOT NULL"
 """A payload about to be erased."""
 

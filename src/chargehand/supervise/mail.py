@@ -129,6 +129,8 @@ def check_decision(entry: Waiting, body: Mapping[str, Any], now: float, *, start
 def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, Any]) -> list[Draft]:
     state = driver.history.calls.get(entry.path)
     if entry.kind in ("diverged", "broken", "poison"):
+        if body["decision"] == "cancel" and driver.history.rolling_back is not None:
+            raise Unfit("the run is being rolled back already; let it go on")
         if body["decision"] == "cancel":
             return [("cancel.requested", "", {"reason": body.get("reason"), "by": body.get("by")})]
         raise Unfit("resume the run instead")

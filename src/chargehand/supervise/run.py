@@ -303,12 +303,12 @@ class RunDriver(Matching):
             return self.log.ending, None
         if self.history.pivoted is not None and self.history.pivot_choice is None:
             return "parked", "letter"
-        if self.history.rolling_back is not None:
-            return "rolling back", None
         if self.log.parking is not None:
             return "parked", self.log.parking
         if self.history.parked is not None:
             return "parked", self.history.parked.payload["reason"]
+        if self.history.rolling_back is not None:
+            return "rolling back", None
         if self.history.pivoted is not None:
             return "parked", "letter"
         if self.tasks and all(path in self._holding for path in self.tasks):
@@ -374,8 +374,10 @@ class RunDriver(Matching):
         self._asked.clear()  # nobody waits for results any more: nothing is delivered
         self._held.clear()
         self._deliverable.clear()
-        operation = self.spawn("!rollback", saga.roll_back_run(self))
-        while not operation.done() or self.log.pending:
+        operation: asyncio.Task[None] | None = None
+        while operation is None or not operation.done() or self.log.pending:
+            if operation is None and self.history.parked is None:
+                operation = self.spawn("!rollback", saga.roll_back_run(self))  # not while it is parked as poison
             if self._crashed is not None:
                 raise self._crashed
             if self._stop and all(path in self._holding for path in self.tasks):

@@ -321,4 +321,5 @@ def _agent_of(history: History, path: str) -> str:
 def poison_report(history: History, crashes: int) -> dict[str, Any]:
     """Return what a poison entry shows: the calls that were in flight when the workers died."""
     unsettled = [path for path, state in history.calls.items() if state.settled is None]
-    return {"crashes": crashes, "in_flight": history.in_flight(), "unsettled": unsettled[:50]}
+    undoing = [effect.path for effect in history.effects() if effect.stage == "undoing"]
+    return {"crashes": crashes, "in_flight": [*history.in_flight(), *undoing], "unsettled": unsettled[:50]}

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
-from chargehand.supervise.mentions import Leaf, Mention, fields_of, items_of, leaves, mentions_of, skeleton_of
+from chargehand.supervise.mentions import Leaf, Mention, fields_of, items_of, leaves, mentions_in, mentions_of, skeleton_of
 from chargehand.supervise.units import DRIFT, factors_of, number_of, unit_of
 from chargehand.verdicts import Feedback, GateContext
 
@@ -25,6 +25,8 @@ _DIGIT = re.compile(r"\d")
 _DIGITS = re.compile(r"\d{3,}")
 _ROUNDED_FACTOR = Decimal("1e-4")
 """The relative deviation that is allowed after a conversion: people convert with rounded factors (2.2 lb to the kg)."""
+_LONG = 500
+"""Characters from which a source's text is remembered with what it mentions."""
 _PAIRS_AT_MOST = 20_000
 """Pairs of numbers that are combined at most when derived figures are allowed."""
 
@@ -44,7 +46,13 @@ class Sources:
 
     @cached_property
     def mentions(self) -> list[Mention]:
-        return [mention for leaf in self.leaves for mention in mentions_of(leaf, self.skeletons)]
+        found: list[Mention] = []
+        for leaf in self.leaves:
+            if isinstance(leaf.value, str) and len(leaf.value) > _LONG:
+                found.extend(_mentions_in_long(leaf.value, leaf.path))
+            else:
+                found.extend(mentions_of(leaf, self.skeletons))
+        return found
 
     @cached_property
     def dates(self) -> frozenset[tuple[int, int, int]]:
@@ -105,6 +113,12 @@ class Sources:
     def derived(self) -> list[float]:
         """Sums, means, differences and shares of numbers that belong together, and the time between two dates."""
         return sorted(set(islice(_derived_from(self.values), _PAIRS_AT_MOST)))
+
+
+@lru_cache(maxsize=64)
+def _mentions_in_long(text: str, path: str) -> tuple[Mention, ...]:
+    """Read a long text once: the same policy or document is a source of every attempt."""
+    return tuple(mentions_in(text, path))
 
 
 def occurs(identifier: str, text: str) -> bool:

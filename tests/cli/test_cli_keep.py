@@ -1,0 +1,137 @@
+"""Keeping a journal: verify, export, prune, doctor, and the workers that doctor knows."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .conftest import SHOP, Command, Started, lines_of, until
+
+
+def change(statement: str, *values: Any) -> None:
+    """Change the journal behind its back."""
+    with sqlite3.connect("chargehand.db") as connection:
+        connection.execute(statement, values)
+
+
+def test_an_untouched_journal_verifies(cli: Command, shop: Command) -> None:
+    """verify looks at every run and at the journal's own chain."""
+    shop("add", {"a": 1}, id="s-1")
+    shop("pay", 500, id="p-1")
+    said = cli("verify", "--json")
+    assert (said.status, said.json) == (0, {"runs": 2, "heads": 0, "ok": True, "broken": []})
+
+
+def test_a_changed_event_is_found(cli: Command, shop: Command) -> None:
+    """A payload that was changed behind the journal's back is named by run and seq."""
+    shop("add", {"a": 1}, id="s-1")
+    change("UPDATE events SET payload = replace(payload, '3', '4') WHERE type = 'call.done'")
+    said = cli("verify")
+    assert said.status == 5
+    assert "'s-1' does not hold at seq 2" in said.out
+
+
+def test_heads_kept_elsewhere_find_a_rewritten_journal(cli: Command, shop: Command) -> None:
+    """Against heads exported earlier, a journal whose chains were all made anew is found out; growing and pruning are not faults."""
+    shop("add", {"a": 1}, id="s-1")
+    shop("add", {"a": 1}, id="s-2")
+    shop("pay", 500, id="p-1")
+    assert cli("export", "--heads", "--out", "heads.jsonl").status == 0
+    assert cli("verify", "--against", "heads.jsonl").status == 0
+    cli("approve", "p-1")
+    shop("pay", 500, id="p-1")
+    change("UPDATE runs SET finished = 1.0 WHERE id = 's-2'")
+    assert cli("prune", "--before", "2000-01-01", "--json").json == {"pruned": 1, "would_prune": 0}
+    assert cli("verify", "--against", "heads.jsonl").status == 0
+    Path("chargehand.db").rename("old.db")
+    for beside in Path().glob("chargehand.db-*"):
+        beside.unlink()
+    shop("add", {"a": 1}, id="s-1")
+    said = cli("verify", "--against", "heads.jsonl", "--json")
+    assert said.status == 5
+    assert any("'s-1' has another history" in message for message in said.json["broken"])
+    assert any("'p-1'" in message and "gone" in message for message in said.json["broken"])
+
+
+def test_export_writes_json_lines_without_secrets(cli: Command, shop: Command) -> None:
+    """export holds every run and event as one line of JSON each, with what is redacted left out."""
+    shop("pay", 50, id="p-1")
+    shop("add", {"a": 1}, id="s-1")
+    forms = [json.loads(line) for line in cli("export").out.splitlines()]
+    assert [form["id"] for form in forms if form["kind"] == "run"] == ["s-1", "p-1"]
+    assert [form["seq"] for form in forms if form.get("run") == "p-1"] == [1, 2, 3, 4]
+    assert "tok-4711" not in json.dumps(forms)
+    only = cli("export", "p-1", "--out", "p.jsonl")
+    assert (only.status, only.out, len(lines_of("p.jsonl"))) == (0, "", 5)
+    assert [json.loads(line)["run"] for line in cli("export", "--heads", "--status", "completed").out.splitlines()[:2]] == ["s-1", "p-1"]
+
+
+def test_prune_deletes_what_has_ended(cli: Command, shop: Command) -> None:
+    """prune takes ended runs of this environment before a time, and --dry-run only counts them."""
+    shop("add", {"a": 1}, id="s-1")
+    shop("pay", 500, id="p-1")
+    assert cli("prune", "--before", "1d").out == "0 runs were pruned\n"
+    assert cli("prune", "--before", "2100-01-01", "--environment", "staging").out == "0 runs were pruned\n"
+    assert cli("prune", "--before", "2100-01-01", "--dry-run").out == "1 runs would be pruned\n"
+    assert cli("prune", "--before", "2100-01-01").out == "1 runs were pruned\n"
+    assert [run["id"] for run in cli("runs", "--json").json["runs"]] == ["p-1"]
+
+
+def finding(said: Any, about: str) -> dict[str, str]:
+    """Return what doctor found about something."""
+    found: dict[str, str] = next(one for one in said.json["findings"] if one["about"] == about)
+    return found
+
+
+def test_doctor_names_runs_that_no_live_worker_knows(cli: Command, shop: Command, start: Callable[..., Started]) -> None:
+    """A run whose workflow no live worker of its environment knows is bad news, and good once one lives."""
+    shop("pay", 500, id="p-1")
+    said = cli("doctor", "--json")
+    assert (said.status, finding(said, "unfinished")["says"]) == (1, "1 runs of shop.pay, which no live worker knows")
+    assert finding(said, "workers")["level"] == "look"
+    other = start("worker", f"{SHOP}:pay", "--environment", "staging")
+    other.line()
+    assert cli("doctor").status == 1
+    worker = start("worker", f"{SHOP}:pay")
+    worker.line()
+    said = cli("doctor", "--json")
+    assert (said.status, finding(said, "unfinished")["level"]) == (0, "ok")
+    assert sorted((one["environment"], one["workflows"]) for one in said.json["workers"]) == [
+        ("development", ["shop.pay"]),
+        ("staging", ["shop.pay"]),
+    ]
+    worker.process.kill()
+    worker.ended()
+    assert until(lambda: cli("doctor").status == 1)
+
+
+def test_doctor_says_where_settings_come_from(cli: Command, shop: Command) -> None:
+    """doctor tells the file, the environment and why it is that one."""
+    shop("add", {"a": 1})
+    Path("chargehand.toml").write_text('environment = "development"\n')
+    said = cli("doctor", "--json")
+    assert "chargehand.toml" in finding(said, "configuration")["says"]
+    assert "chargehand.toml" in finding(said, "environment")["says"]
+    assert finding(said, "journal")["says"].count("chargehand.db, schema 1") == 1
+
+
+def test_a_worker_drains_and_leaves_on_sigterm(cli: Command, start: Callable[..., Started]) -> None:
+    """On SIGTERM a worker lets the call in flight settle, leaves its runs to others and ends with 0."""
+    Path("chargehand.toml").write_text(f'workflows = ["{SHOP}:pay", "{SHOP}:listen"]\n')
+    cli("run", f"{SHOP}:listen", "--id", "l-1")
+    cli("run", f"{SHOP}:pay", "--input", "500", "--id", "p-1")
+    cli("approve", "p-1")
+    worker = start("worker", "--json")
+    assert json.loads(worker.line())["is"] == "started"
+    until(lambda: lines_of("ledger.txt"))
+    worker.process.send_signal(signal.SIGTERM)
+    said = worker.ended()
+    assert said.status == 0, said.err
+    assert [json.loads(line)["is"] for line in said.out.splitlines()] == ["draining", "stopped"]
+    assert cli("doctor", "--json").json["workers"] == []
+    owners = {run["id"]: run["owner"] for run in cli("runs", "--json").json["runs"]}
+    assert owners["l-1"] is None

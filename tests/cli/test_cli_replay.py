@@ -1,0 +1,72 @@
+"""`check-replay`: what a deploy would do to the runs that are under way, without doing anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import FLOWS, Command
+
+BEFORE = f"{FLOWS}/billing_before.py:bill"
+AFTER = f"{FLOWS}/billing_after.py"
+
+
+@pytest.fixture
+def parked(cli: Command) -> None:
+    """Leave two runs that wait in the middle, and one that is done."""
+    for id in ("b-1", "b-2", "done"):
+        assert cli("run", BEFORE, "--input", '"DE"', "--id", id).status == 3
+    cli("signal", "done", "go", "--value", '"yes"')
+    assert cli("run", BEFORE, "--input", '"DE"', "--id", "done").status == 0
+
+
+@pytest.mark.usefixtures("parked")
+def test_the_code_that_started_the_runs_replays(cli: Command) -> None:
+    """With unchanged code every unfinished run goes on, and it is said where."""
+    said = cli("check-replay", BEFORE, "--json")
+    assert (said.status, said.json["checked"], said.json["bad"]) == (0, 2, 0)
+    assert {run["outcome"] for run in said.json["runs"]} == {"replays"}
+    assert {tuple(run["begins"]) for run in said.json["runs"]} == {("wait_signal",)}
+
+
+@pytest.mark.usefixtures("parked")
+def test_a_change_after_the_last_event_replays(cli: Command) -> None:
+    """What is not recorded yet may change."""
+    assert cli("check-replay", f"{AFTER}:bill_same").status == 0
+
+
+@pytest.mark.usefixtures("parked")
+def test_every_divergence_is_listed(cli: Command) -> None:
+    """All places where code and record differ are shown with both sides, for every run, and nothing is executed."""
+    before = cli("export").out
+    said = cli("check-replay", f"{AFTER}:bill", "--json")
+    assert (said.status, said.json["bad"]) == (4, 2)
+    for run in said.json["runs"]:
+        assert [one["path"] for one in run["divergences"]] == ["billing.rate", "billing.book"]
+        assert "119" in run["divergences"][1]["recorded"]
+        assert "219" in run["divergences"][1]["code"]
+    plain = cli("check-replay", f"{AFTER}:bill")
+    assert "recorded: effect 'billing.book'" in plain.out
+    assert cli("export").out == before
+
+
+@pytest.mark.usefixtures("parked")
+def test_a_forgotten_effect_is_a_divergence(cli: Command) -> None:
+    """Code that ends without asking for a recorded effect would park the run, and one run can be checked alone."""
+    said = cli("check-replay", f"{AFTER}:bill_shorter", "--run", "b-2", "--json")
+    assert (said.status, said.json["checked"]) == (4, 1)
+    assert said.json["runs"][0]["divergences"][0]["path"] == "billing.book"
+
+
+@pytest.mark.usefixtures("parked")
+def test_a_bug_on_the_way_is_found(cli: Command) -> None:
+    """Code that raises on the recorded way breaks every run, and that is said before it happens."""
+    said = cli("check-replay", f"{AFTER}:bill_broken", "--json")
+    assert (said.status, {run["outcome"] for run in said.json["runs"]}) == (4, {"breaks"})
+    assert "vat" in said.json["runs"][0]["why"]
+
+
+@pytest.mark.usefixtures("parked")
+def test_runs_of_other_workflows_are_counted(cli: Command) -> None:
+    """Runs whose code was not given are not passed over in silence."""
+    said = cli("check-replay", f"{FLOWS}/shop.py:pay", "--json")
+    assert (said.status, said.json["checked"], said.json["other_workflows"]) == (0, 0, 2)

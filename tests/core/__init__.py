@@ -1,0 +1,1 @@
+"""The pure decisions: tables in, tables out, no fixture."""

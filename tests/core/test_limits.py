@@ -1,0 +1,85 @@
+"""Retries, budgets, rates and breakers as arithmetic."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from chargehand import AtOnce, Breaker, Budget, Rate, Retry
+from chargehand.limits import BreakerState, RateWindow, Spent, exceeds, seconds
+
+
+def test_a_retry_counts_the_first_try_and_grows_to_its_ceiling() -> None:
+    """first, first*factor, … never above the ceiling; jitter draws between half and all of it."""
+    plain = Retry(attempts=4, first=1.0, factor=2.0, ceiling=5.0, jitter=False)
+    assert [plain.wait(tries, 0.7) for tries in (1, 2, 3, 4, 9)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    drawn = [Retry(first=8.0).wait(1, draw / 10) for draw in range(10)]
+    assert min(drawn) == 4.0
+    assert max(drawn) < 8.0
+
+
+def test_a_servers_longer_wish_is_honoured() -> None:
+    """Retry-After counts when it is longer than the own pause, also above the ceiling."""
+    plain = Retry(first=1.0, ceiling=5.0, jitter=False)
+    assert plain.wait(1, 0.0, 30.0) == 30.0
+    assert plain.wait(1, 0.0, 0.1) == 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first": -1.0}, {"factor": 0.5}, {"ceiling": -1.0}])
+def test_a_retry_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+    """attempts counts the first try and is at least one."""
+    with pytest.raises(ValueError, match="at least"):
+        Retry(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "wanted", "broken"),
+    [
+        (Budget(), Spent(10**9, Decimal(10**6), 10**6, 1e9), Spent(1), None),
+        (Budget(calls=0), Spent(), Spent(calls=1), "calls"),
+        (Budget(tokens=0), Spent(), Spent(tokens=1), "tokens"),
+        (Budget(tokens=0), Spent(), Spent(), None),
+        (Budget(calls=3), Spent(calls=2), Spent(calls=1), None),
+        (Budget(calls=3), Spent(calls=3), Spent(calls=1), "calls"),
+        (Budget(usd=Decimal("0.10")), Spent(usd=Decimal("0.05")), Spent(usd=Decimal("0.06")), "usd"),
+        (Budget(tokens=100, calls=1), Spent(calls=1), Spent(tokens=1, calls=1), "calls"),
+    ],
+)
+def test_none_is_unlimited_and_nought_is_nothing(budget: Budget, spent: Spent, wanted: Spent, broken: str | None) -> None:
+    """A budget of 0 allows nothing; only None is without a bound."""
+    said = exceeds(budget, spent, wanted)
+    assert (said is None) if broken is None else (said is not None and broken in said)
+
+
+def test_a_rate_lets_so_many_begin_in_any_window() -> None:
+    """The window slides: no n+1 starts within it, ever."""
+    window = RateWindow(Rate(2, 10.0))
+    starts: list[float] = []
+    now = 100.0
+    for _ in range(7):
+        while (pause := window.take(now)) > 0:
+            now += pause
+        starts.append(now)
+    assert all(later - earlier >= 10.0 for earlier, later in zip(starts, starts[2:], strict=False))
+
+
+def test_a_breaker_opens_and_lets_one_through_again() -> None:
+    """After so many failures in a row it is shut for its rest; a success closes it."""
+    breaker, state = Breaker(failures=2, rest=30.0), BreakerState()
+    state = state.after(False, breaker, 0.0)
+    assert state.closed_in(breaker, 0.0) == 0.0
+    state = state.after(False, breaker, 1.0)
+    assert state.closed_in(breaker, 11.0) == 20.0
+    assert state.closed_in(breaker, 31.0) == 0.0
+    assert state.after(True, breaker, 31.0) == BreakerState()
+
+
+def test_limits_that_let_nothing_through_are_refused() -> None:
+    """No place and no rate would wait for ever."""
+    with pytest.raises(ValueError, match="at least 1"):
+        AtOnce(0)
+    with pytest.raises(ValueError, match="at least 1"):
+        Rate(0, 1.0)
+    assert seconds(timedelta(minutes=2)) == 120.0

@@ -1,0 +1,201 @@
+"""The trampoline: branches are resumed one at a time, and always in the order of the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import pytest
+
+from chargehand.core.identity import Scope
+from chargehand.core.trampoline import Ask, GatherAsk, Stopping, Trampoline
+from chargehand.errors import ForeignAwait, Unloading
+
+LOG: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Forget what earlier tests logged."""
+    LOG.clear()
+
+
+class Wait:
+    """An await that hands its question to the trampoline."""
+
+    def __init__(self, ask: Ask | GatherAsk) -> None:
+        self._ask = ask
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield self._ask)
+
+
+def ask(path: str) -> Wait:
+    """Ask for a step."""
+    return Wait(Ask(path, "step", None))
+
+
+def gather(*bodies: Any, at_once: int | None = None, stop_early: bool = False) -> Wait:
+    """Run bodies side by side."""
+    return Wait(GatherAsk(list(bodies), [Scope("")] * len(bodies), at_once, stop_early))
+
+
+def started(body: Coroutine[Any, Any, Any]) -> tuple[Trampoline, list[Ask]]:
+    """Start a coroutine and run it to its first waits."""
+    trampoline = Trampoline()
+    trampoline.start(body, Scope(""))
+    return trampoline, trampoline.run()
+
+
+async def worker(name: str, steps: int) -> str:
+    for number in range(steps):
+        LOG.append(f"{name} asks {number}")
+        LOG.append(f"{name} got {await ask(f'{name}{number}')}")
+    return name
+
+
+def test_all_branches_run_to_their_next_wait_in_order() -> None:
+    """What is asked comes in the order of the branches, and each is resumed alone."""
+
+    async def main() -> Any:
+        return await gather(lambda: worker("a", 2), lambda: worker("b", 1))
+
+    trampoline, asks = started(main())
+    assert [one.path for one in asks] == ["a0", "b0"]
+    trampoline.deliver(asks[1], True, "B")
+    assert [one.path for one in trampoline.run()] == []
+    trampoline.deliver(asks[0], True, "A")
+    (last,) = trampoline.run()
+    assert LOG == ["a asks 0", "b asks 0", "b got B", "a got A", "a asks 1"]
+    trampoline.deliver(last, True, "A1")
+    trampoline.run()
+    assert trampoline.root is not None
+    assert (trampoline.root.ended, trampoline.root.value) == (True, [(True, "a"), (True, "b")])
+
+
+def test_a_failure_is_thrown_where_it_is_waited_for() -> None:
+    """The branch gets the exception at its await and may go on."""
+
+    async def main() -> str:
+        try:
+            await ask("one")
+        except ValueError as error:
+            LOG.append(str(error))
+        return str(await ask("two"))
+
+    trampoline, (one,) = started(main())
+    trampoline.deliver(one, False, ValueError("no"))
+    (two,) = trampoline.run()
+    trampoline.deliver(two, True, "yes")
+    trampoline.run()
+    assert trampoline.root is not None
+    assert (LOG, trampoline.root.value) == (["no"], "yes")
+
+
+def test_an_answer_is_delivered_once() -> None:
+    """A second delivery to the same question resumes nobody."""
+
+    async def main() -> list[Any]:
+        return [await ask("one"), await ask("two")]
+
+    trampoline, (one,) = started(main())
+    trampoline.deliver(one, True, 1)
+    (two,) = trampoline.run()
+    trampoline.deliver(one, True, "again")
+    assert trampoline.run() == []
+    trampoline.deliver(two, True, 2)
+    trampoline.run()
+    assert trampoline.root is not None
+    assert trampoline.root.value == [1, 2]
+
+
+def test_at_once_bounds_the_branches() -> None:
+    """The third branch begins when one of the first two has ended."""
+
+    async def main() -> Any:
+        return await gather(*[lambda name=name: worker(name, 1) for name in "abc"], at_once=2)
+
+    trampoline, asks = started(main())
+    assert [one.path for one in asks] == ["a0", "b0"]
+    trampoline.deliver(asks[1], True, "B")
+    assert [one.path for one in trampoline.run()] == ["c0"]
+
+
+def test_stop_early_throws_at_the_next_question() -> None:
+    """A branch that was told to stop gets `Stopping` instead of an answer to anything new, and what never began never begins."""
+
+    async def stubborn() -> str:
+        await ask("slow")
+        try:
+            await ask("more")
+        except Stopping:
+            LOG.append("stopped")
+            raise
+        return "went on"
+
+    async def failing() -> None:
+        await ask("bad")
+        raise ValueError("no")
+
+    async def main() -> Any:
+        return await gather(stubborn, failing, lambda: worker("never", 1), at_once=2, stop_early=True)
+
+    trampoline, (slow, bad) = started(main())
+    trampoline.deliver(bad, True, None)
+    trampoline.run()
+    trampoline.deliver(slow, True, None)
+    assert trampoline.run() == []
+    assert LOG == ["stopped"]
+    assert trampoline.root is not None
+    assert [ok for ok, _ in trampoline.root.value] == [False, False, False]
+
+
+def test_no_branches_is_an_empty_answer() -> None:
+    """gather() of nothing does not wait for ever."""
+
+    async def main() -> Any:
+        return await gather()
+
+    trampoline, asks = started(main())
+    assert asks == []
+    assert trampoline.root is not None
+    assert trampoline.root.value == []
+
+
+@pytest.mark.parametrize("awaited", [lambda: asyncio.sleep(0), lambda: Wait("nonsense")])  # type: ignore[arg-type]
+def test_a_foreign_await_is_thrown_back(awaited: Any) -> None:
+    """What no journal could give back is refused, and names the durable ways."""
+
+    async def main() -> str:
+        try:
+            await awaited()
+        except ForeignAwait as error:
+            return str(error)
+        return "went through"
+
+    trampoline, asks = started(main())
+    assert asks == []
+    assert trampoline.root is not None
+    assert "gather" in trampoline.root.value
+
+
+def test_unloading_ends_every_branch_and_drops_what_it_says() -> None:
+    """Each wait raises `Unloading`, again and again, until the coroutine has ended; what it asks meanwhile goes nowhere."""
+
+    async def clinging(name: str) -> str:
+        for number in range(3):
+            try:
+                await ask(f"{name}{number}")
+            except Unloading:
+                LOG.append(f"{name} unloads")
+        return "ended"
+
+    async def main() -> Any:
+        return await gather(lambda: clinging("a"), lambda: clinging("b"))
+
+    trampoline, asks = started(main())
+    assert len(asks) == 2
+    trampoline.unload()
+    assert sorted(LOG) == ["a unloads"] * 3 + ["b unloads"] * 3
+    assert trampoline.run() == []
