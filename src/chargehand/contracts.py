@@ -323,9 +323,12 @@ class Contract:
                 identity[parameter.name] = parameter.codec.identity(value)
             except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
                 raise Unserialisable(f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {error}") from error
-        if self._plain:  # nothing nested that would have to be sorted: six times as fast
-            return Arguments(values, hashlib.sha256(to_json(identity)).hexdigest()[:32])
-        return Arguments(values, digest_of(identity))
+        try:
+            if self._plain:  # nothing nested that would have to be sorted: six times as fast
+                return Arguments(values, hashlib.sha256(to_json(identity)).hexdigest()[:32])
+            return Arguments(values, digest_of(identity))
+        except (PydanticSerializationError, UnicodeEncodeError) as error:
+            raise Unserialisable(f"{self.name} takes a text that cannot be written to the journal: {_short(values)}: {error}") from error
 
     def to_record(self, arguments: Arguments, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the JSON forms of arguments by name, defaults included."""

@@ -109,6 +109,13 @@ class Waiting:
     environment: str = ""
 
 
+SUSPECT_CRASHES = 2
+"""A run whose workers died this often over it, without progress, is driven with no other beside it."""
+
+Suspects = Literal["with the others", "left", "one alone"]
+"""What a claim does with runs that it would bring to `SUSPECT_CRASHES`: take them like any other, leave them, or take one of
+them and nothing beside it (and, where there is none, the others)."""
+
 KeyState = Literal["held", "done", "open"]
 """A business key is *held* by a call in flight or in doubt, *done*, or *open* (undone or did not happen: free again)."""
 
@@ -321,11 +328,12 @@ class Journal(Protocol):
         limit: int,
         census: Census,
         only: Collection[str] = (),
+        suspects: Suspects = "with the others",
     ) -> list[Claimed]:
         """Take over due runs: unowned with `due <= now`, and any unfinished run of a gone or silent owner.
 
         Each gets the next epoch; `crashes` grows by one when the owner was gone or silent and the run was not merely waiting.
-        `only` limits it to run ids.
+        `only` limits it to run ids; `suspects` says what becomes of runs that may have killed their workers.
         """
 
     async def still_mine(self, run: int, epoch: int) -> bool:

@@ -67,6 +67,8 @@ EVENT_TYPES: dict[str, str] = {
     "effect.failed": "an effect's failure is raised into the workflow",
     # undo
     "scope.rolling_back": "a scope failed and begins to undo its effects",
+    "scope.pivoted": "the scope failed after a final effect and waits for a person",
+    "scope.decided": "a person decided what becomes of a scope that failed after a final effect",
     "scope.rolled_back": "the scope's effects are undone, or accounted for",
     "undo.intended": "an undo is about to be tried",
     "undo.tried": "one try of an undo ended without success",

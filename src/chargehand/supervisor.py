@@ -223,12 +223,14 @@ class Supervisor:
         drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
         owner = self.site.worker if self.carrier is not None else None
         created = await self.journal.create([new for new, _ in drafts], owner)
+        if self.carrier is not None:
+            for (_, event), made in zip(drafts, created, strict=True):
+                if not made.existed:
+                    self.carrier.drive(made.row, [event])
         views: list[RunView[T]] = []
         for (call, id), (new, event), made in zip(calls, drafts, created, strict=True):
             if made.existed:
                 await self._check_same(made.row, new, event)
-            elif self.carrier is not None:
-                self.carrier.drive(made.row, [event])
             views.append(RunView(id, self, call.definition.contract.result))
         return views
 
@@ -430,13 +432,13 @@ def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
 
 def check_id(id: str) -> None:
     """Raise `InvalidInput` when this cannot be a run's id."""
-    if not id or len(id) > 200 or any(char in id for char in "\0\n/"):
-        raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 characters and no slash or line break.")
+    if not id or len(id) > 200 or "/" in id or not id.isprintable():
+        raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 printable characters and no slash.")
 
 
 def _check_json(body: dict[str, Any]) -> None:
     try:
-        json.dumps(body, allow_nan=False)
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"The decision holds what JSON cannot: {error}") from error
 

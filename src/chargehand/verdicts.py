@@ -139,7 +139,7 @@ class GateContext:
     """What a gate may know: never the producer's reasoning, never another judge's vote.
 
     `inputs` are the validated arguments by parameter name, `tools` what this attempt's calls returned, `released` the
-    outputs released earlier in the run by path (as JSON), `facts` what they asserted, `role` and `done_when` the contract.
+    outputs released earlier in the run by path (as JSON), `facts` what they asserted, `rejected` this call's own rejected outputs (as JSON), `role` and `done_when` the contract.
     """
 
     run_id: str
@@ -149,6 +149,7 @@ class GateContext:
     tools: Sequence[ToolResult] = ()
     released: Mapping[str, Any] = field(default_factory=dict)
     facts: Sequence[ReleasedFact] = ()
+    rejected: Sequence[Any] = ()
     role: str = ""
     done_when: tuple[str, ...] = ()
     environment: str = ""

@@ -57,12 +57,17 @@ def test_control_sequences_are_taken_out(text: str, safe: str) -> None:
 def test_nothing_foreign_keeps_control(text: str) -> None:
     """Whatever the text, no control character but line breaks and tabs is left, and JSON says the same as before."""
     for printed in (plain(text), as_json(text), as_json({text: text}, indent=2)):
-        assert not [char for char in printed if (ord(char) < 32 and char not in "\n\t") or 0x7F <= ord(char) <= 0x9F or char in "\u202e\u2028"]
+        assert not [
+            char for char in printed if (ord(char) < 32 and char not in "\n\t") or 0x7F <= ord(char) <= 0x9F or char in "\u202e\u2028"
+        ]
     assert json.loads(as_json([text])) == [text]
     assert "\n" not in one_line(text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12, "12 s"), (125, "2 min"), (7500, "2 h 5 min"), (200_000, "2 d 7 h"), (-3, "-3.0 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (12, "12 s"), (125, "2 min"), (7500, "2 h 5 min"), (200_000, "2 d 7 h"), (-3, "-3.0 s")],
+)
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     """A duration has the unit a person would say."""
     assert duration(seconds) == text
@@ -88,7 +93,9 @@ def test_every_event_can_be_told(kind: str) -> None:
 # -- what is understood ----------
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2min", 120), ("2h", 7200), ("1 d", 86_400), ("1w", 604_800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2min", 120), ("2h", 7200), ("1 d", 86_400), ("1w", 604_800)]
+)
 def test_durations_are_understood(text: str, seconds: float) -> None:
     """A duration is a number with a unit, seconds without one."""
     assert seconds_given(text, "--x") == seconds
@@ -139,9 +146,19 @@ def test_an_account_tells_people_retries_and_gates_apart() -> None:
     account = account_of(
         events(
             (1.0, "agent.rejected", "writer", rejected),
-            (2.0, "agent.produced", "writer", {"attempt": 2, "output": "x", "used": [], "verdicts": [{"gate": "g", "outcome": "pass", "seconds": 0.25}]}),
+            (
+                2.0,
+                "agent.produced",
+                "writer",
+                {"attempt": 2, "output": "x", "used": [], "verdicts": [{"gate": "g", "outcome": "pass", "seconds": 0.25}]},
+            ),
             (3.0, "gate.judged", "writer", {"gate": "judge", "outcome": "fail", "seconds": 1.0}),
-            (3.0, "agent.rejected", "writer", {**rejected, "attempt": 2, "verdicts": [{"gate": "judge", "outcome": "fail", "seconds": 1.0}]}),
+            (
+                3.0,
+                "agent.rejected",
+                "writer",
+                {**rejected, "attempt": 2, "verdicts": [{"gate": "judge", "outcome": "fail", "seconds": 1.0}]},
+            ),
             (4.0, "agent.escalated", "writer", {"output": "x", "used": [], "due": None}),
             (5.0, "question.asked", "ask", {"question": "?"}),
             (7.0, "agent.decided", "writer", {"do": "release", "by": {"id": "eve"}}),

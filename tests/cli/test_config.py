@@ -44,7 +44,9 @@ def test_options_are_over_variables_over_the_file() -> None:
 
 def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
     """[tool.chargehand] in pyproject.toml takes what chargehand.toml takes; a pyproject.toml without it is passed over."""
-    (tmp_path / "pyproject.toml").write_text('[tool.chargehand]\nenvironment = "one"\n[tool.chargehand.environments.one]\napprove = "final"\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.chargehand]\nenvironment = "one"\n[tool.chargehand.environments.one]\napprove = "final"\n'
+    )
     below = tmp_path / "package" / "inner"
     below.mkdir(parents=True)
     (tmp_path / "package" / "pyproject.toml").write_text('[project]\nname = "x"\n')

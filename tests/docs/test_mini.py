@@ -113,6 +113,7 @@ def test_it_runs_as_its_docstring_says(tmp_path: Path) -> None:
     assert outputs[1] == "order at Cedar\n"
 
 
+@pytest.mark.slow
 def test_a_kill_anywhere_changes_nothing(mini: ModuleType, tmp_path: Path) -> None:
     """Killed before or after any append and started again, the run ends as undisturbed, and each key was counted once."""
     ends = _killed_everywhere(mini, tmp_path, message_ok=True)
@@ -122,6 +123,7 @@ def test_a_kill_anywhere_changes_nothing(mini: ModuleType, tmp_path: Path) -> No
         assert [key.partition("/")[2] for key in world.keys] == ["order#1", "pay#1"]
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_rollback_undoes_each_effect_once(mini: ModuleType, tmp_path: Path) -> None:
     """A run that fails undoes both effects, newest first, also when it is killed in the middle."""
     ends = _killed_everywhere(mini, tmp_path, message_ok=False)

@@ -92,3 +92,28 @@ async def test_a_claim_needs_a_due_time(journal: Journal) -> None:
     await run.append("a", status="parked", reason="letter", leave=True)
     assert await claimed(journal, "w2") == []
     assert await claimed(journal, "w2", "po-1", census=NOBODY) == []
+
+
+async def test_what_may_kill_its_worker_is_taken_alone(journal: Journal) -> None:
+    """Of runs that cost a worker for the second time, one is taken with nothing beside it, or none."""
+    for name in ("a", "b", "c"):
+        await created(journal, name, owner="first")
+    once = await claimed(journal, "second", census=Census(gone=frozenset({"first"}), silent=frozenset()))
+    assert [one.row.crashes for one in once] == [1, 1, 1]
+    await created(journal, "fresh", owner="second")
+    dead = Census(gone=frozenset({"second"}), silent=frozenset())
+    asked = {"workflows": ["procure"], "environment": "test", "now": START, "limit": 10, "census": dead}
+    left = await journal.claim("third", suspects="left", **asked)
+    assert [one.row.id for one in left] == ["fresh"]
+    alone = await journal.claim("third", suspects="one alone", **asked)
+    assert [(one.row.id, one.row.crashes) for one in alone] == [("a", 2)]
+    rest = await journal.claim("third", **asked)
+    assert [one.row.id for one in rest] == ["b", "c"]
+
+
+async def test_without_a_suspect_a_careful_claim_takes_the_others(journal: Journal) -> None:
+    """Asking for one suspect alone, where there is none, is an ordinary claim."""
+    await created(journal, "a", owner=None)
+    await created(journal, "b", owner=None)
+    asked = {"workflows": ["procure"], "environment": "test", "now": START, "limit": 10, "census": Census(frozenset(), frozenset())}
+    assert len(await journal.claim("w", suspects="one alone", **asked)) == 2

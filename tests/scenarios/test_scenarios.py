@@ -11,7 +11,6 @@ import pytest
 from .runner import Scenario, played
 
 OPEN: dict[str, str] = {
-    "7_saga/pivot_of_a_scope": "a scope that fails after a final effect leaves what stands in silence",
 }
 """Scenarios that the engine does not obey yet, with what is wrong. Each fails as long as it is wrong, and the test when it is not."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chargehand.core.trampoline import current_branch
-from chargehand.durable import Census, Claimed, RunRow
+from chargehand.durable import SUSPECT_CRASHES, Census, Claimed, RunRow, Suspects
 from chargehand.errors import Fenced, JournalError
 from chargehand.events import Event
 from chargehand.supervise.call import current_body, current_host
@@ -27,8 +27,8 @@ from chargehand.supervise.log import loaded
 from chargehand.supervise.run import RunDriver
 from chargehand.supervise.site import Site, logger
 
-ALONE_AFTER_CRASHES = 2
-"""A run whose worker died this often without progress is driven with no other beside it."""
+QUIET_AFTER_LEASES = 10
+"""After so long without a quiet moment a worker makes one, if a run may be waiting that must be driven alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class EmbeddedCarrier:
         self._ticked = threading.Event()
         self._stop_beating = threading.Event()
         self._backoff: dict[int, float] = {}
+        self._quiet_at = site.clock.monotonic()
+        self._somebody_died = True
         self._dropped: list[asyncio.Task[None]] = []
         self.only: set[str] | None = None
         """Ids of the runs that may be claimed; None for all. What this process starts, it drives all the same."""
@@ -196,10 +198,14 @@ class EmbeddedCarrier:
         self._wakeup.clear()
         if self.only is not None and not self.only:
             return
-        room = self.pace.drive_at_once - sum(1 for driver in self._drivers.values() if not driver.idle)
-        if room <= 0 or any(
-            driver.row.crashes >= ALONE_AFTER_CRASHES and not (driver.log.advanced or driver.idle) for driver in self._drivers.values()
-        ):
+        active = [driver for driver in self._drivers.values() if not driver.idle]
+        loading = len(self._tasks) > len(self._drivers)
+        room = self.pace.drive_at_once - len(active)
+        if room <= 0 or any(driver.row.crashes >= SUSPECT_CRASHES and not driver.log.advanced for driver in active):
+            return
+        self._somebody_died = self._somebody_died or bool(census.gone or census.silent)
+        suspects = self._suspects(bool(active) or loading)
+        if suspects is None:
             return
         claimed = await journal.claim(
             self.site.worker,
@@ -209,12 +215,28 @@ class EmbeddedCarrier:
             limit=min(room, self.pace.claim_at_once),
             census=census,
             only=self.only or (),
+            suspects=suspects,
         )
+        if suspects == "one alone" and not any(claim.row.crashes >= SUSPECT_CRASHES for claim in claimed):
+            self._somebody_died = False
         for claim in claimed:
             if claim.row.number in self._tasks:
                 self._next[claim.row.number] = claim  # its last driver has left it but is not gone yet
             else:
                 self.drive(claim.row, silent=claim.after == "silent")
+
+    def _suspects(self, busy: bool) -> Suspects | None:
+        """Say how to claim now: runs that may kill their worker only when nothing is driven beside them.
+
+        A worker that is never quiet claims nothing for a while (None) when some worker has died since its last quiet moment,
+        so that a suspect gets its turn all the same.
+        """
+        now = self.site.clock.monotonic()
+        if not busy:
+            self._quiet_at = now
+            return "one alone"
+        overdue = self._somebody_died and now - self._quiet_at > QUIET_AFTER_LEASES * self.pace.lease
+        return None if overdue else "left"
 
     async def _pause(self) -> None:
         try:

@@ -25,7 +25,6 @@ from chargehand.cli.loading import AnyWorkflow, call_of
 from chargehand.cli.resting import until_rest
 from chargehand.cli.safe import as_json, duration
 from chargehand.contracts import Codec
-from chargehand.core.history import History
 from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import (
     EXIT_FAILED,
@@ -39,7 +38,6 @@ from chargehand.errors import (
 )
 from chargehand.failures import MAST, SYSTEM
 from chargehand.supervise.call import Call
-from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor, check_id
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -170,9 +168,8 @@ async def _outcome(supervisor: Supervisor, row: RunRow, known: bool, codec: Code
         return Outcome("completed", known, value=codec.to_json(await supervisor.outcome(row, codec)) if keep else None)
     if row.status not in FINAL_STATUSES:
         return Outcome(row.status if row.status != "parked" else f"parked ({row.reason})")
-    events = await loaded(supervisor.journal, row.number)
-    ended = History().fold_all(events).ended
-    error = (ended.payload.get("e") if ended is not None else None) or {}
+    (last,) = await supervisor.journal.load(row.number, after=row.seq - 1)
+    error = last.event().payload.get("e") or {}
     return Outcome(row.status, known, failure=failure_class(error), error=error)
 
 

@@ -25,7 +25,9 @@ def json_given(text: str, what: str) -> Any:
         where = f"{what} in {text[1:]}"
         source = _read(text[1:], what)
     try:
-        return json.loads(source, parse_constant=_refuse_constant)
+        value = json.loads(source, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character (a lone surrogate) has no UTF-8
+        return value
     except (ValueError, RecursionError) as error:
         shown = source if len(source) <= 60 else source[:59] + "…"
         hint = " A text in JSON has double quotes." if source and source[0].isalpha() else ""

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
@@ -68,7 +68,7 @@ class Invocation:
             for line in [list(names), *cells]:
                 self.raw("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
             return
-        table = Table(*names, box=box.SIMPLE_HEAD, header_style="bold")
+        table = Table(*(Column(name, overflow="fold") for name in names), box=box.SIMPLE_HEAD, header_style="bold")
         for row, line in zip(rows, cells, strict=True):
             table.add_row(*(Text(cell) for cell in line), style=styles(row) if styles is not None else None)
         self.out.print(table)

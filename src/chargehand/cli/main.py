@@ -14,7 +14,7 @@ import typer
 import chargehand
 from chargehand.cli import deciding, inbox, keeping, reading, reference, replaying, running, working
 from chargehand.cli.safe import as_json, one_line
-from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, exit_status
+from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, InvalidInput, exit_status
 
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Prints an error as one line; `--debug` adds the traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
+        _refuse_bytes(words)
         status = parser()(words, prog_name="chargehand", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
@@ -80,6 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         text = f"A defect in Chargehand: {type(error).__name__}: {error}. Please report it with what --debug shows."
         return _complain(words, "defect", text, EXIT_DEFECT)
+
+
+def _refuse_bytes(words: Sequence[str]) -> None:
+    for word in words:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise InvalidInput(f"This word of the command line is not UTF-8: {word!r}.")
 
 
 def _usage(words: Sequence[str], error: BaseException) -> str:

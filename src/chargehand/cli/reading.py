@@ -143,8 +143,7 @@ async def show(
         events = await loaded(supervisor.journal, row.number)
         waits = await supervisor.waiting(run_id=run)
         now = supervisor.clock.now()
-    history = History().fold_all(events)
-    account = account_of(events, now)
+    history, account = _understood(events, now)
     unchecked, unknown = _unchecked(face, row, history, code or ())
     seen = [Event(event.seq, event.time, event.type, event.path, face.shown(event.payload)) for event in events]
     if face.json:
@@ -155,7 +154,7 @@ async def show(
                 "effects": face.shown(_effects(history)),
                 "waiting": [face.shown(entry_form(entry, now)) for entry in waits],
                 "unchecked": unchecked,
-                "account": account_form(account),
+                "account": None if account is None else account_form(account),
             }
         )
         return
@@ -166,6 +165,13 @@ async def show(
     _show_waits(face, waits)
     _show_unchecked(face, unchecked, unknown)
     _show_account(face, account)
+
+
+def _understood(events: Sequence[Event], now: float) -> tuple[History, Account | None]:
+    """Return what the events say in all; of a run whose payloads were erased, nothing but its events can be told."""
+    if any(event.payload.get("$erased") for event in events):
+        return History(), None
+    return History().fold_all(events), account_of(events, now)
 
 
 def _show_head(face: Invocation, row: RunRow, first: Event) -> None:
@@ -238,9 +244,12 @@ def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, un
                 face.say(f"{agent}: {one_line(clause)}", "yellow")
 
 
-def _show_account(face: Invocation, account: Account) -> None:
+def _show_account(face: Invocation, account: Account | None) -> None:
     face.say()
     face.say("Account", "bold")
+    if account is None:
+        face.say("not known: payloads of this run were erased")
+        return
     spent = account.spent
     cost = "not measured" if spent is None else f"{spent.tokens} tokens, {spent.usd} USD in {spent.calls} model calls"
     face.say(

@@ -28,7 +28,9 @@ def style_of(event: Event) -> str:
 def told(event: Event) -> str:
     """Return what an event says, as one line."""
     telling = _TOLD.get(event.type)
-    return telling(event.payload) if telling is not None else EVENT_TYPES.get(event.type, event.type)
+    if event.payload.get("$erased"):
+        return f"erased; it said: {EVENT_TYPES.get(event.type, event.type)}"
+    return (telling(event.payload) if telling is not None else "") or EVENT_TYPES.get(event.type, event.type)
 
 
 # -- parts of a sentence ----------

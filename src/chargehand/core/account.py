@@ -28,6 +28,7 @@ _ASKS = {
     "question.asked",
     "run.parked",
     "run.pivoted",
+    "scope.pivoted",
 }
 """Events after which a person is waited for; the next event of the same path ends it."""
 

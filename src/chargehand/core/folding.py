@@ -100,10 +100,21 @@ def _question_answered(history: History, event: Event) -> CallState:
 
 def _scope_rolling(history: History, event: Event) -> None:
     history.rolling[event.path] = event
+    history.call(event.path).facts["began"] = event.seq
+
+
+def _scope_pivoted(history: History, event: Event) -> None:
+    history.scope_pivots[event.path] = None
+    _count_opening(history, event)
+
+
+def _scope_decided(history: History, event: Event) -> None:
+    history.scope_pivots[event.path] = event.payload["do"]
 
 
 def _scope_rolled(history: History, event: Event) -> CallState:
     history.rolling.pop(event.path, None)
+    history.scope_pivots.pop(event.path, None)
     state = history.call(event.path)
     state.settled = Settled(event.seq, True, None)
     return state
@@ -342,6 +353,7 @@ def _undo_redriven(history: History, event: Event) -> EffectState:
 
 def _undone(history: History, event: Event) -> EffectState:
     effect = _effect(history, event)
+    effect.facts["undone"] = event.seq
     effect.due = None
     return effect
 
@@ -370,6 +382,8 @@ HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
     "question.asked": _pending,
     "question.answered": _question_answered,
     "scope.rolling_back": _scope_rolling,
+    "scope.pivoted": _scope_pivoted,
+    "scope.decided": _scope_decided,
     "scope.rolled_back": _scope_rolled,
     "spent": _spent,
     "agent.rejected": _agent_rejected,

@@ -32,6 +32,7 @@ class History:
         self.cancel: Event | None = None
         self.accepted: set[str] = set()
         self.rolling: dict[str, Event] = {}
+        self.scope_pivots: dict[str, str | None] = {}
         self.released: dict[str, Mapping[str, Any]] = {}
         self.openings: dict[str, int] = {}
         self.reservations = 0
@@ -101,6 +102,8 @@ class History:
         for path in paths:
             for name in [name for name in self.calls if name == path or name.startswith((path + "/", path + "!"))]:
                 gone = self.calls.pop(name)
+                self.rolling.pop(name, None)
+                self.scope_pivots.pop(name, None)
                 if isinstance(gone, EffectState):
                     del self._effects[name]
                     self.effect(name).generation = gone.generation + 1

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from chargehand.durable import (
     FINAL_STATUSES,
@@ -31,12 +31,14 @@ from chargehand.durable import (
     NewRun,
     RunFilter,
     RunRow,
+    Suspects,
     Waiting,
     WaitingKind,
     Worker,
 )
 from chargehand.errors import Fenced, JournalCorrupt, JournalError, KeyHeld, UnknownRun
 from chargehand.events import Record, chain_hash
+from chargehand.journals.claims import Claimable, chosen
 from chargehand.journals.keys import may_take
 from chargehand.journals.memory_store import (
     ERASED,
@@ -235,30 +237,29 @@ class MemoryJournal:
         limit: int,
         census: Census,
         only: Collection[str] = (),
+        suspects: Suspects = "with the others",
     ) -> list[Claimed]:
         """Take over due runs: of the gone, of the silent, then the unowned by due time. Each gets the next epoch."""
-        found: list[tuple[tuple[Any, ...], int, Literal["left", "gone", "silent"]]] = []
+        found: list[tuple[tuple[Any, ...], Claimable]] = []
         for number, run in self._store.runs.items():
             row = run.row
-            if run.finished or row.environment != environment or row.workflow not in workflows:
+            if run.finished or row.environment != environment or row.workflow not in workflows or (only and row.id not in only):
                 continue
-            if only and row.id not in only:
-                continue
+            at_work = row.status in ("running", "rolling back")  # a run that only waited had no part in its worker's death
             if row.owner is None:
                 if row.due is not None and row.due <= now:
-                    found.append(((2, "", row.due, number), number, "left"))
+                    found.append(((2, "", row.due, number), Claimable(number, "left", row.crashes)))
             elif row.owner != owner and row.owner in census.gone:
-                found.append(((0, row.owner, 0.0, number), number, "gone"))
+                found.append(((0, row.owner, 0.0, number), Claimable(number, "gone", row.crashes + at_work)))
             elif row.owner != owner and row.owner in census.silent:
-                found.append(((1, row.owner, 0.0, number), number, "silent"))
+                found.append(((1, row.owner, 0.0, number), Claimable(number, "silent", row.crashes + at_work)))
         claimed: list[Claimed] = []
-        for _, number, after in sorted(found)[:limit]:
-            run = self._store.runs[number]
-            at_work = run.row.status in ("running", "rolling back")  # a run that only waited had no part in its worker's death
-            crashes = run.row.crashes + (after != "left" and at_work)
-            run.row = replace(run.row, owner=owner, epoch=run.row.epoch + 1, crashes=crashes)
+        ordered = [one for _, one in sorted(found, key=lambda pair: pair[0])]
+        for one in chosen(ordered, suspects, limit):
+            run = self._store.runs[one.number]
+            run.row = replace(run.row, owner=owner, epoch=run.row.epoch + 1, crashes=one.crashes)
             self._store.version += 1
-            claimed.append(Claimed(run.row, after))
+            claimed.append(Claimed(run.row, one.after))
         return claimed
 
     async def still_mine(self, run: int, epoch: int) -> bool:

@@ -35,6 +35,7 @@ from chargehand.durable import (
     NewRun,
     RunFilter,
     RunRow,
+    Suspects,
     Waiting,
     WaitingKind,
     Worker,
@@ -218,17 +219,18 @@ class SqliteJournal:
         limit: int,
         census: Census,
         only: Collection[str] = (),
+        suspects: Suspects = "with the others",
     ) -> list[Claimed]:
         """Take over due runs. Looks first without a transaction, so asking often costs little.
 
         If the process dies inside, its worker is gone and the runs it took are claimed by others.
         """
-        asked = (owner, workflows, environment, now, limit, census, only)
-        if not batches.claimable(self._reader.rows, *asked):
+        asked = batches.Claiming(owner, frozenset(workflows), environment, now, limit, census, tuple(sorted(only)), suspects)
+        if not batches.claimable(self._reader.rows, asked):
             return []
 
         def take(cursor: apsw.Cursor) -> list[Claimed]:
-            return batches.take(cursor, owner, batches.claimable(partial(fetch, cursor), *asked))
+            return batches.take(cursor, owner, batches.claimable(partial(fetch, cursor), asked))
 
         return await self._writer.submit(take)
 

@@ -10,14 +10,16 @@ Rules of this file:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import apsw
 
 from chargehand.durable import (
     FINAL_STATUSES,
+    SUSPECT_CRASHES,
     Census,
     Claimed,
     Commit,
@@ -27,16 +29,19 @@ from chargehand.durable import (
     KeyTake,
     NewMail,
     NewRun,
+    Suspects,
     Waiting,
 )
 from chargehand.errors import Fenced, JournalError, KeyHeld, UnknownRun
 from chargehand.events import Record, chain_hash
 from chargehand.journals import sqlite_statements as sql
+from chargehand.journals.claims import After, Claimable, chosen
 from chargehand.journals.keys import may_take
 from chargehand.journals.sqlite_faults import FAULTS
 from chargehand.journals.sqlite_rows import Rows, fetch, key_row, run_row
 from chargehand.journals.transactional import WorkFailed, transaction_for
 
+CRASHES_MAX = 2**31
 NO_HASH = bytes(32)
 """What the first link of a chain is chained to."""
 
@@ -221,63 +226,70 @@ def post(cursor: apsw.Cursor, mail: Sequence[NewMail]) -> list[int]:
     return ids
 
 
-After = Literal["left", "gone", "silent"]
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """What a worker asks for when it claims."""
+
+    owner: str
+    workflows: frozenset[str]
+    environment: str
+    now: float
+    limit: int
+    census: Census
+    only: tuple[str, ...] = ()
+    suspects: Suspects = "with the others"
+
+    def lost(self) -> dict[str, After]:
+        """Return the owners that cannot be counted on: the gone, then the silent."""
+        lost: dict[str, After] = dict.fromkeys(sorted(self.census.gone - {self.owner}), "gone")
+        return lost | dict.fromkeys(sorted(self.census.silent - self.census.gone - {self.owner}), "silent")
 
 
-def claimable(
-    rows: Rows,
-    owner: str,
-    workflows: Collection[str],
-    environment: str,
-    now: float,
-    limit: int,
-    census: Census,
-    only: Collection[str],
-) -> list[tuple[int, After]]:
-    """Return the numbers of the runs a worker may take: of the gone, of the silent, then the unowned by due time."""
-    known = frozenset(workflows)
-    lost: list[tuple[str, After]] = [(name, "gone") for name in sorted(census.gone - {owner})]
-    lost += [(name, "silent") for name in sorted(census.silent - census.gone - {owner})]
-    if only:
-        return _claimable_by_id(rows, sorted(only), known, environment, now, dict(lost))[:limit]
-    found: list[tuple[int, After]] = []
-    for name, after in lost:
-        for number, workflow in rows(sql.OWNED_RUNS, (name, environment)):
-            if workflow in known:
-                found.append((number, after))
-    due: list[tuple[float, int]] = []
-    for workflow in known:
-        due += rows(sql.DUE_RUNS, (environment, workflow, now, limit))
-    left: list[tuple[int, After]] = [(number, "left") for _, number in sorted(due)]
-    return (found + left)[:limit]
+def claimable(rows: Rows, asked: Claiming) -> list[Claimable]:
+    """Return what a worker takes: of the gone, of the silent, then the unowned by due time."""
+    if asked.only:
+        return chosen(_claimable_by_id(rows, asked), asked.suspects, asked.limit)
+    found: list[Claimable] = []
+    for name, after in asked.lost().items():
+        for number, workflow, crashes in rows(sql.OWNED_RUNS, (name, asked.environment)):
+            if workflow in asked.workflows:
+                found.append(Claimable(number, after, crashes))
+    due: list[tuple[float, int, int]] = []
+    for workflow in asked.workflows:
+        for least, most in _crash_ranges(asked.suspects):
+            due += rows(sql.DUE_RUNS, (asked.environment, workflow, asked.now, least, most, asked.limit))
+    found += [Claimable(number, "left", crashes) for _, number, crashes in sorted(due)]
+    return chosen(found, asked.suspects, asked.limit)
 
 
-def _claimable_by_id(
-    rows: Rows,
-    ids: Sequence[str],
-    workflows: frozenset[str],
-    environment: str,
-    now: float,
-    lost: Mapping[str, After],
-) -> list[tuple[int, After]]:
-    found: list[tuple[int, After]] = []
-    for id in ids:
-        for number, workflow, holder, due in rows(sql.CLAIMABLE_BY_ID, (id, environment)):
-            if workflow not in workflows:
+def _crash_ranges(suspects: Suspects) -> list[tuple[int, int]]:
+    """Return the counts of crashes to look for; apart, so that many of one kind do not hide the other behind the limit."""
+    if suspects == "with the others":
+        return [(0, CRASHES_MAX)]
+    unsuspected = (0, SUSPECT_CRASHES - 1)
+    return [unsuspected] if suspects == "left" else [unsuspected, (SUSPECT_CRASHES, CRASHES_MAX)]
+
+
+def _claimable_by_id(rows: Rows, asked: Claiming) -> list[Claimable]:
+    lost = asked.lost()
+    found: list[Claimable] = []
+    for id in asked.only:
+        for number, workflow, holder, due, crashes, at_work in rows(sql.CLAIMABLE_BY_ID, (id, asked.environment)):
+            if workflow not in asked.workflows:
                 continue
-            if holder is None and due is not None and due <= now:
-                found.append((number, "left"))
+            if holder is None and due is not None and due <= asked.now:
+                found.append(Claimable(number, "left", crashes))
             elif holder in lost:
-                found.append((number, lost[holder]))
+                found.append(Claimable(number, lost[holder], crashes + at_work))
     return found
 
 
-def take(cursor: apsw.Cursor, owner: str, chosen: Sequence[tuple[int, After]]) -> list[Claimed]:
+def take(cursor: apsw.Cursor, owner: str, runs: Sequence[Claimable]) -> list[Claimed]:
     """Give the runs to their new owner, each with the next epoch."""
     claimed: list[Claimed] = []
-    for number, after in chosen:
-        cursor.execute(sql.TAKE_RUN, (owner, 0 if after == "left" else 1, number))
-        claimed.append(Claimed(run_row(fetch(cursor, sql.BY_NUMBER, (number,))[0]), after))
+    for run in runs:
+        cursor.execute(sql.TAKE_RUN, (owner, 0 if run.after == "left" else 1, run.number))
+        claimed.append(Claimed(run_row(fetch(cursor, sql.BY_NUMBER, (run.number,))[0]), run.after))
     return claimed
 
 

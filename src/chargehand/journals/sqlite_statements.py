@@ -134,18 +134,20 @@ ORDER BY number
 # -- claims ----------
 
 DUE_RUNS = """
-SELECT due, number FROM runs
-WHERE environment = ? AND workflow = ? AND owner IS NULL AND due IS NOT NULL AND due <= ? ORDER BY due, number LIMIT ?
+SELECT due, number, crashes FROM runs
+WHERE environment = ? AND workflow = ? AND owner IS NULL AND due IS NOT NULL AND due <= ? AND crashes BETWEEN ? AND ?
+ORDER BY due, number LIMIT ?
 """
-"""Unowned runs of one workflow whose time has come, earliest first."""
+"""Unowned runs of one workflow whose time has come and whose workers died so often, earliest first."""
 
 OWNED_RUNS = """
-SELECT number, workflow FROM runs WHERE owner = ? AND environment = ? ORDER BY number
+SELECT number, workflow, crashes + (status = 'running' OR status = 'rolling back') FROM runs
+WHERE owner = ? AND environment = ? ORDER BY number
 """
 """Runs of a worker that cannot be counted on (only unfinished runs have an owner)."""
 
 CLAIMABLE_BY_ID = """
-SELECT number, workflow, owner, due FROM runs WHERE id = ? AND environment = ? AND finished IS NULL
+SELECT number, workflow, owner, due, crashes, status = 'running' OR status = 'rolling back' FROM runs WHERE id = ? AND environment = ? AND finished IS NULL
 """
 """A run asked for by id."""
 

@@ -40,6 +40,7 @@ def grounded(
     arguments: Arguments = "check",
     ignore: Collection[str] = (),
     small: int = 9,
+    blocking: bool = False,
     name: str = "grounded",
     detects: str = "FM-3.2",
 ) -> Gate:
@@ -64,6 +65,7 @@ def grounded(
         ignore: Fields of the output that are not looked at, by the last name on their path.
         small: Whole numbers up to this one, without unit, are not looked at; neither are the lengths of lists, 0 % and
             100 %.
+        blocking: Run in a thread. It takes milliseconds to read the sources, tens of them when these are large.
         name: The gate's name.
         detects: The failure mode of its rejections.
     """
@@ -72,7 +74,7 @@ def grounded(
     if derived not in ("none", "shown", "any"):
         raise DefinitionError(f"derived={derived!r} is not one of 'none', 'shown', 'any'.")
     rules = _Rules(numbers, dates, Decimal(repr(tolerance)), derived, released, arguments, frozenset(ignore), small, detects)
-    return Gate(name=name, check=rules.check, detects=detects)
+    return Gate(name=name, check=rules.check, detects=detects, blocking=blocking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from chargehand.contracts import explain
 from chargehand.core.states import AgentState, EffectState
 from chargehand.durable import Mail, Waiting
 from chargehand.errors import ChargehandError, InvalidInput
-from chargehand.supervise import approvals, saga
+from chargehand.supervise import approvals, pivot, saga
 from chargehand.supervise.definitions import EffectDefinition
 from chargehand.supervise.log import Draft
 from chargehand.supervise.steps import Wanted
@@ -134,8 +134,8 @@ def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, An
         if body["decision"] == "cancel":
             return [("cancel.requested", "", {"reason": body.get("reason"), "by": body.get("by")})]
         raise Unfit("resume the run instead")
-    if entry.path == "" and driver.history.pivoted is not None:
-        return saga.pivot_decided(driver, body)
+    if (entry.path == "" and driver.history.pivoted is not None) or entry.path in driver.history.scope_pivots:
+        return pivot.decided(driver.history, entry.path, body)
     if isinstance(state, EffectState):
         return _EFFECT_DECISIONS[(entry.kind if not state.stage.startswith("undo") else "undo", body["decision"])](driver, state, body)
     if isinstance(state, AgentState):

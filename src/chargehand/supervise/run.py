@@ -315,7 +315,7 @@ class RunDriver(Matching):
             stages = {effect.stage for effect in self.history.effects()}
             if stages & {"doubt"}:
                 return "parked", "doubt"
-            if stages & {"letter", "undo letter"}:
+            if stages & {"letter", "undo letter"} or None in self.history.scope_pivots.values():
                 return "parked", "letter"
             return "waiting", None
         return "running", None

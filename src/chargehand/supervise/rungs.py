@@ -90,6 +90,7 @@ class Rungs:
             tools=tuple(tools),
             released={path: release.get("v") for path, release in driver.history.released.items()},
             facts=driver.released_facts(),
+            rejected=[rejection["output"] for rejection in self.state.rejections if rejection.get("output") is not None],
             role=self.definition.role,
             done_when=self.clauses,
             environment=driver.site.environment,

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chargehand.core.history import History
@@ -20,8 +20,8 @@ from chargehand.core.states import EffectState
 from chargehand.durable import KeyChange, KeySet
 from chargehand.errors import NotDone
 from chargehand.failures import classify
-from chargehand.supervise import waiting
-from chargehand.supervise.failing import recorded_failure
+from chargehand.supervise import pivot, waiting
+from chargehand.supervise.failing import paths_of, recorded_failure
 from chargehand.supervise.log import Draft, Part
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ async def roll_back_run(driver: RunDriver) -> None:
         return  # a person had the run go on before this operation came to work
     stands = await undo_all(driver, history.effects(), "!rollback")
     if stands and driver.workflow.after_final != "undo" and history.pivoted is None:
-        await _ask_about_pivot(driver, stands, begun.payload)
+        await pivot.ask(driver, "", stands, begun.payload["e"])
     if history.rolling_back is None:
         return  # a person had the run go on
     if history.pivoted is not None:
-        decision = await _pivot_decision(driver)
+        decision = await pivot.decision_on_run(driver)
         if decision == "go on":
             return
         if decision == "undo":
@@ -65,16 +65,30 @@ async def roll_back_run(driver: RunDriver) -> None:
 
 async def roll_back_scope(driver: RunDriver, path: str, error: BaseException) -> None:
     """Undo the effects of a scope that failed inside a run; then its failure goes on to the enclosing code."""
-    scope = path.removesuffix("!rollback")
-    if scope not in driver.history.rolling:
-        await driver.log.commit(("scope.rolling_back", path, {"e": recorded_failure(error)}))
-    await undo_all(driver, driver.history.effects(scope), path)
+    scope = path.removesuffix(pivot.SUFFIX)
+    history = driver.history
+    if path not in history.rolling:
+        await driver.log.commit(("scope.rolling_back", path, {"e": recorded_failure(error), "from": paths_of(error)}))
+    stands = await undo_all(driver, history.effects(scope), path)
+    if stands and driver.workflow.after_final != "undo":
+        if path not in history.scope_pivots:
+            await pivot.ask(driver, path, stands, recorded_failure(error))
+        match await pivot.decision_on_scope(driver, path):
+            case "go on":
+                return
+            case "leave":
+                drafts: list[Draft] = [("undo.stands", effect.path, {"why": "left"}) for effect in stands]
+                await driver.log.commit(*drafts)
+            case _:
+                await undo_all(driver, history.effects(scope), path, over_pivot=True)
+    elif stands:
+        await undo_all(driver, history.effects(scope), path, over_pivot=True)
     await driver.log.commit(("scope.rolled_back", path, {}), progress=True)
 
 
 async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, *, over_pivot: bool = False) -> list[EffectState]:
     """Undo effects, newest first. Returns what stands because of a pivot."""
-    pivot = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
+    line = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
     stands: list[EffectState] = []
     for effect in found:
         if effect.stage in OPEN_STAGES:
@@ -84,7 +98,7 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, 
         elif effect.stage == "done":
             if effect.shared or effect.dry:
                 continue
-            if effect.done_seq <= pivot and pivot:
+            if effect.done_seq <= line and line:
                 stands.append(effect)
             elif effect.final:
                 await driver.log.commit(("undo.stands", effect.path, {"why": "final"}))
@@ -271,51 +285,6 @@ async def _letter(driver: RunDriver, effect: EffectState, definition: EffectDefi
 
 def _keys(effect: EffectState, state: Any) -> tuple[KeyChange, ...]:
     return () if effect.business is None else (KeySet(effect.tool, effect.business, state),)
-
-
-# -- the pivot ----------
-
-
-async def _ask_about_pivot(driver: RunDriver, stands: Sequence[EffectState], begun: Mapping[str, Any]) -> None:
-    """Park the run: what stands, and why the run failed after it could no longer be undone."""
-    shows = {
-        "failure": begun["e"],
-        "stands": [{"path": effect.path, "tool": effect.tool, "result": effect.result, "final": effect.final} for effect in stands],
-    }
-    entry = waiting.entry(driver, "", "letter", "The run failed after a final effect", shows, waiting.PIVOT_DECISIONS)
-    await driver.log.commit(("run.pivoted", "", {"entry": entry.id}), opened=[entry])
-    driver.entered(entry)
-
-
-async def _pivot_decision(driver: RunDriver) -> str:
-    history = driver.history
-    while history.pivoted is not None and history.pivot_choice is None:
-        await driver.event_at("")
-    return history.pivot_choice or "go on"
-
-
-def pivot_decided(driver: RunDriver, body: Mapping[str, Any]) -> list[Draft]:
-    """Turn a person's decision on a failed run with a final effect into events."""
-    if body["decision"] == "go on":
-        return [("run.resumed", "", {"by": body.get("by"), "again": again(driver.history)})]
-    return [("run.resumed", "", {"by": body.get("by"), "pivot": body["decision"]})]
-
-
-def again(history: History) -> list[str]:
-    """Return the calls that a run which goes on after its pivot makes anew: the one that failed, and what was undone."""
-    begun = history.rolling_back.payload if history.rolling_back is not None else {}
-    undone = [effect.path for effect in history.effects() if effect.stage == "undone"]
-    owners = [_agent_of(history, path) for path in undone]
-    return sorted({*begun.get("from", ()), *owners, *(path for path in history.calls if path.endswith("!rollback"))})
-
-
-def _agent_of(history: History, path: str) -> str:
-    parts = path.split("/")
-    for length in range(1, len(parts)):
-        owner = "/".join(parts[:length])
-        if type(history.calls.get(owner)).__name__ == "AgentState":
-            return owner
-    return path
 
 
 def poison_report(history: History, crashes: int) -> dict[str, Any]:

@@ -78,11 +78,19 @@ class MortalJournal(MemoryJournal):
         super().__init__(clock, beside=beside)
         self._written = written
         self.dead = False
+        self.thawed = asyncio.Event()
+        self.thawed.set()
         self._passing = passing
 
     async def _alive(self) -> None:
+        await self.thawed.wait()
         if self.dead:
             await asyncio.Event().wait()
+
+    def beat(self, owner: str) -> None:
+        """Beat, unless the process stands still."""
+        if self.thawed.is_set() and not self.dead:
+            super().beat(owner)
 
     async def append(self, commit: Commit) -> Sequence[Record]:
         """Carry out a commit, unless the process is dead or dies at it."""

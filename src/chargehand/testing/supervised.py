@@ -250,6 +250,14 @@ class Supervised:
         self._process.die()
         await self.rest()
 
+    def freeze(self) -> None:
+        """Have the process stand still, as SIGSTOP does: it neither beats nor writes. What it has sent goes on in the world."""
+        self._process.freeze(True)
+
+    def thaw(self) -> None:
+        """Let a process that stands still go on, as if no time had passed for it."""
+        self._process.freeze(False)
+
     async def restart(self, workflows: Sequence[WorkflowDefinition[..., Any]] | None = None, **options: Any) -> None:
         """Stop the process in good order and start another, with other workflows (mended code) or options if given."""
         await self._process.restart(workflows, options)

@@ -56,11 +56,10 @@ class WholeJournal(MemoryJournal):
         rows = [run.row for run in self._store.runs.values()]
         return [(row.due, row.workflow, row.environment) for row in rows if row.owner is None and row.due is not None]
 
-    @property
-    def has_undelivered(self) -> bool:
-        """Say whether mail lies in the box of a run that somebody drives."""
-        runs = self._store.runs
-        return any(runs[mail.run].row.owner in self._store.workers and not runs[mail.run].finished for mail in self._store.mail.values())
+    def undelivered(self) -> set[str]:
+        """Return the workers for whose runs mail lies in the box."""
+        found = [self._store.runs[mail.run] for mail in self._store.mail.values()]
+        return {run.row.owner for run in found if run.row.owner in self._store.workers and not run.finished}
 
 
 class Threads(ThreadPoolExecutor):
@@ -196,11 +195,30 @@ class Process:
         self.options = self.options | options
         await self.started()
 
+    # -- standing still ----------
+
+    @property
+    def frozen(self) -> bool:
+        """Say whether the process stands still."""
+        return self._journal is not None and not self._journal.thawed.is_set()
+
+    def freeze(self, frozen: bool) -> None:
+        """Have the process stand still (SIGSTOP), or go on."""
+        if self._journal is not None:
+            (self._journal.thawed.clear if frozen else self._journal.thawed.set)()
+
     # -- being looked at ----------
+
+    @property
+    def worker(self) -> str:
+        """The id of the living supervisor as a worker, empty when it does not work."""
+        return "" if self._supervisor is None else self._supervisor.site.worker
 
     @property
     def quiet(self) -> bool:
         """Say whether all its runs wait for time or people."""
+        if self.frozen:
+            return True
         carrier = None if self._supervisor is None else self._supervisor.carrier
         return carrier is None or carrier.quiet
 
@@ -211,14 +229,14 @@ class Process:
 
     def nudge(self) -> None:
         """Have the carrier look around."""
-        if self._supervisor is not None and self._supervisor.carrier is not None:
-            self.world.journal.beat(self._supervisor.site.worker)
+        if self._supervisor is not None and self._journal is not None and self._supervisor.carrier is not None:
+            self._journal.beat(self._supervisor.site.worker)
             self._supervisor.carrier.mail_for()
 
     def due_unclaimed(self) -> float | None:
         """Return when the next run falls due that nobody holds and that this process may claim."""
         supervisor = self._supervisor
-        if supervisor is None or supervisor.carrier is None:
+        if supervisor is None or supervisor.carrier is None or self.frozen:
             return None
         found = self.world.journal.unclaimed_due
         own = [due for due, workflow, where in found if workflow in supervisor.workflows and where == supervisor.environment]
@@ -282,7 +300,7 @@ class World:
             async with self._turn:
                 if condition():
                     return
-                await self._settle()
+                await self._settle(condition)
                 if condition() or await self._play():
                     continue
                 step = self._next_in()
@@ -292,8 +310,8 @@ class World:
 
     # -- one turn ----------
 
-    async def _settle(self) -> None:
-        """Let everything run that can."""
+    async def _settle(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Let everything run that can, or until it is enough."""
         calm, idle_since = 0, None
         seen: tuple[int, int] | None = None
         loop = asyncio.get_running_loop()
@@ -310,7 +328,7 @@ class World:
             calm, seen = (calm + 1 if news == seen else 0), news
             if calm == 0 or turn < 3 * _CALM_TURNS:
                 idle_since = None
-            if quiet and calm >= _CALM_TURNS:
+            if (quiet and calm >= _CALM_TURNS) or enough():
                 break
             if not quiet and calm > 3 * _CALM_TURNS:
                 idle_since = loop.time() if idle_since is None else idle_since
@@ -329,7 +347,8 @@ class World:
 
     def _has_work(self) -> bool:
         """Say whether a process would find something to do if it looked around: a due run, or mail."""
-        if self.journal.has_undelivered:
+        workers = {process.worker for process in self.processes if not process.frozen}
+        if self.journal.undelivered() & workers:
             return True
         now = self.clock.now()
         dues = [process.due_unclaimed() for process in self.processes]

@@ -53,7 +53,8 @@ class Item(BaseModel):
 @step(retry=Retry(attempts=1))
 async def worked(item: Item) -> int:
     """Do an item as its kind says."""
-    Path("worked.txt").open("a").write(f"{item.id}\n")
+    with Path("worked.txt").open("a") as file:
+        file.write(f"{item.id}\n")
     if item.kind == "refused":
         raise PermissionError("not allowed")
     if item.kind == "rejected":
@@ -87,9 +88,7 @@ async def give_back(receipt: str, ledger: Ledger = injected()) -> None:
 
 
 @effect(undo=give_back, approve=lambda call: call.amount > 100)
-async def charge(
-    amount: int, card_token: str = "tok", idempotency_key: str = injected(), ledger: Ledger = injected()
-) -> str:
+async def charge(amount: int, card_token: str = "tok", idempotency_key: str = injected(), ledger: Ledger = injected()) -> str:
     """Charge; above 100 a person is asked."""
     ledger.write(f"charge {amount}")
     return f"r-{amount}"

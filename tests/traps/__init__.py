@@ -1,0 +1,1 @@
+"""Traps that others have paid for already; each test names where."""

@@ -1,0 +1,162 @@
+"""Processes that stand still: their runs are taken over, and what they say afterwards is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chargehand import Pace, Supervisor, effect, injected, workflow
+from chargehand.errors import RunFailed
+from chargehand.testing import Supervised
+
+SENT: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Forget what earlier tests sent."""
+    SENT.clear()
+
+
+async def take_back(receipt: str) -> None: ...
+
+
+class Gate:
+    """The outside world, which answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+
+@effect(undo=take_back)
+async def bare(what: str, gate: Gate = injected()) -> str:
+    SENT.append(what)
+    await gate.open.wait()
+    return what
+
+
+@effect(undo=take_back)
+async def keyed(what: str, gate: Gate = injected(), idempotency_key: str = injected()) -> str:
+    SENT.append(idempotency_key)
+    await gate.open.wait()
+    return what
+
+
+@workflow
+async def does_bare() -> str:
+    return await bare("a")
+
+
+@workflow
+async def does_keyed() -> str:
+    return await keyed("a")
+
+
+async def frozen(supervised: Supervised, call: Any) -> tuple[Any, Supervised]:
+    """Start a run in a process that then stands still in mid-effect; return the run and a second process."""
+    gate = Gate()
+    supervised.replace(Gate, gate)
+    run = await supervised.start(call)
+    await supervised.until(lambda: bool(SENT), "the effect to be sent")
+    supervised.freeze()
+    other = supervised.beside([does_bare, does_keyed])
+    answering = Gate()
+    answering.open.set()
+    other.replace(Gate, answering)
+    await other.advance(120)
+    return run, other
+
+
+async def test_a_silent_process_loses_its_run_but_nothing_is_sent_blindly(supervised: Supervised) -> None:
+    """A missed heartbeat: another worker takes the run over, but an effect in flight without a key stays in doubt."""
+    run, other = await frozen(supervised, does_bare())
+    row = await run.row()
+    assert row.owner == other.supervisor.site.worker
+    assert [entry.kind for entry in await run.waiting()] == ["doubt"]
+    assert SENT == ["a"]
+
+
+async def test_what_the_zombie_says_afterwards_is_refused(supervised: Supervised) -> None:
+    """It wakes up and reports: its epoch is over, so nothing of it is written."""
+    run, other = await frozen(supervised, does_bare())
+    before = await run.history()
+    gate: Gate = supervised.supervisor.site.resources._made[Gate]
+    gate.open.set()
+    supervised.thaw()
+    await other.rest()
+    assert await run.history() == before
+    assert SENT == ["a"]
+
+
+async def test_with_a_key_the_run_goes_on_elsewhere(supervised: Supervised) -> None:
+    """A key that makes repeating safe is used by the new owner; the world sees one key."""
+    run, other = await frozen(supervised, does_keyed())
+    assert await run.result() == "a"
+    assert len(SENT) == 2
+    assert len(set(SENT)) == 1
+    await other.close()
+
+
+ENTERED = threading.Event()
+
+
+@effect(undo=take_back, name="blocks the loop")
+async def blocks(path: str, seconds: float) -> str:
+    """Hold the whole event loop up, as a careless library does."""
+    with sqlite3.connect(path) as ledger:
+        ledger.execute("INSERT INTO sent VALUES (1)")
+    ENTERED.set()
+    time.sleep(seconds)
+    return "done"
+
+
+@workflow(name="holds up")
+async def holds_up(path: str, seconds: float) -> str:
+    return await blocks(path, seconds)
+
+
+@pytest.mark.slow
+def test_a_blocked_loop_does_not_lose_its_runs_wrongly(tmp_path: Path) -> None:
+    """The event loop of one worker stands still for three leases while another looks for work: the effect is sent once, and the run ends once."""
+    ledger = str(tmp_path / "ledger.db")
+    with sqlite3.connect(ledger) as made:
+        made.execute("CREATE TABLE sent (n)")
+    pace = Pace(poll=0.02, lease=0.3, silent_after=60.0)
+    said: list[str] = []
+    over = threading.Event()
+
+    async def blocked() -> None:
+        async with Supervisor(str(tmp_path / "journal.db"), [holds_up], pace=pace) as supervisor:
+            run = await supervisor.start(holds_up(ledger, 1.0), "r")
+            try:
+                said.append(await run.result(30))
+            except RunFailed as error:
+                said.append(f"failed: {error}")
+        over.set()
+
+    async def looking() -> list[str]:
+        async with Supervisor(str(tmp_path / "journal.db"), [holds_up], pace=pace) as supervisor:
+            owners: list[str] = []
+            while not over.is_set():
+                row = await supervisor.row("r")
+                if row.owner is not None:
+                    owners.append(row.owner)
+                await asyncio.sleep(0.02)
+            owners.append(supervisor.site.worker)
+            return owners
+
+    thread = threading.Thread(target=lambda: asyncio.run(blocked()))
+    thread.start()
+    assert ENTERED.wait(20)
+    *owners, mine = asyncio.run(looking())
+    thread.join(30)
+    assert said == ["done"]
+    assert mine not in owners
+    with sqlite3.connect(ledger) as made:
+        assert made.execute("SELECT count(*) FROM sent").fetchone() == (1,)
