@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import SHOP, Command, lines_of
+from .conftest import SHOP, Command, Started, lines_of, until
 
 
 def test_a_run_prints_its_value(shop: Command) -> None:
@@ -139,3 +141,23 @@ def test_resources_are_those_of_the_environment(shop: Command) -> None:
     assert lines_of("ledger.txt") == []
     assert (said.status, said.json["run"]["reason"]) == (4, "letter")
     assert "nothing makes one in the environment 'production'" in said.json["waiting"][0]["shows"]["error"]["message"]
+
+
+def test_interrupted_a_run_stays_as_it_is(cli: Command, start: Callable[..., Started]) -> None:
+    """Ctrl-C ends the command with 130 and one line; the run is kept and left to whoever drives it next."""
+    command = start("run", f"{SHOP}:nap", "--input", "60", "--id", "n-1")
+    until(lambda: Path("chargehand.db").exists() and cli("runs", "--status", "waiting", "--json").json["runs"])
+    command.process.send_signal(signal.SIGINT)
+    said = command.ended()
+    assert (said.status, said.out, said.err.count("\n")) == (130, "", 1)
+    (run,) = cli("runs", "--json").json["runs"]
+    assert (run["status"], run["owner"]) == ("waiting", None)
+
+
+def test_a_run_may_stay_until_a_person_decides(cli: Command, start: Callable[..., Started]) -> None:
+    """With --stay the command drives the run on as soon as it was decided elsewhere."""
+    command = start("run", f"{SHOP}:pay", "--input", "500", "--id", "p-1", "--stay")
+    until(lambda: Path("chargehand.db").exists() and cli("inbox", "--json").json["waiting"])
+    assert cli("approve", "p-1").status == 0
+    said = command.ended()
+    assert (said.status, said.out) == (0, '"r-500"\n')

@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_bytes(words)
         status = parser()(words, prog_name="chargehand", standalone_mode=False)
         sys.stdout.flush()
+        if status == EXIT_INTERRUPTED:  # the parser makes this of KeyboardInterrupt
+            raise KeyboardInterrupt
         return int(status or 0)
     except ChargehandError as error:
         return _complain(words, error.code, error.message, exit_status(error))
