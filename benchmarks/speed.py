@@ -92,7 +92,12 @@ async def growth(folder: Path) -> dict[str, float]:
     async with Supervisor(str(path), [long]) as supervisor:
         await (await supervisor.start(long(LONG), "long")).result()
     early, late = (marks[150] - marks[50]) * 1e4, (marks[10_050] - marks[9_950]) * 1e4
-    return {"cpu_us_at_step_100": early, "cpu_us_at_step_10000": late, "cost_ratio_step_10000_to_100": late / early, "bytes_per_step": path.stat().st_size / LONG}
+    return {
+        "cpu_us_at_step_100": early,
+        "cpu_us_at_step_10000": late,
+        "cost_ratio_step_10000_to_100": late / early,
+        "bytes_per_step": path.stat().st_size / LONG,
+    }
 
 
 async def restart_seconds(folder: Path) -> float:
@@ -244,7 +249,9 @@ def measure(rounds: int, folder: Path) -> dict[str, Any]:
         rate, cpu = asyncio.run(steps_per_second(place, RUNS, STEPS))
         many.append(rate)
         many_cpu.append(cpu)
-        print(f"round {number + 1} of {rounds}: raw {raw[-1]:,.0f} rows/s, sequential {alone[-1]:,.0f} steps/s, concurrent {many[-1]:,.0f} steps/s")
+        print(
+            f"round {number + 1} of {rounds}: raw {raw[-1]:,.0f} rows/s, sequential {alone[-1]:,.0f} steps/s, concurrent {many[-1]:,.0f} steps/s"
+        )
     figures: dict[str, Any] = {
         "raw_rows_per_s": statistics.median(raw),
         "sequential_steps_per_s": statistics.median(alone),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from chargehand import Failure, Feedback, Rejected, agent, fail, gate, gather, saga, sleep, workflow
+from chargehand import Failure, Feedback, Rejected, agent, fail, gate, gather, saga, sleep, step, workflow
 from chargehand.supervise.call import Call
 
 from .tools import charge, enter, note, order, post, search, ship
@@ -75,7 +76,20 @@ async def crew(number: int) -> list[str]:
     return [await note(f"{number} crew"), await buyer(number), await charge(f"{number} tip")]
 
 
-MARKET = [shop, give_back, wait, crew, give_up]
+@step(name="blocks the loop")
+async def blocks(seconds: float) -> str:
+    """Stand in everybody's way, as a synchronous client in an async function does."""
+    time.sleep(seconds)
+    return "blocked"
+
+
+@workflow(name="market jam")
+async def jam(seconds: float) -> list[str]:
+    """The event loop of its worker stands still for a while."""
+    return [await blocks(seconds), await charge("after the jam")]
+
+
+MARKET = [shop, give_back, wait, crew, give_up, jam]
 STALLS: list[Callable[[int], Call[Any]]] = [shop, give_back, wait, crew]
 
 

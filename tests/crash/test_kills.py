@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,14 +13,6 @@ import pytest
 from .instants import entries_in
 from .town import Town, check_books, undisturbed
 from .worker import Crew, kill
-
-
-@pytest.fixture
-def crew() -> Iterator[Crew]:
-    """The worker processes of this test."""
-    crew = Crew()
-    yield crew
-    crew.close()
 
 
 @asynccontextmanager
