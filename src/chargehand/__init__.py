@@ -65,6 +65,7 @@ from chargehand.supervise.verbs import (
     random,
     saga,
     sleep,
+    start,
     uuid4,
     wait_signal,
 )
@@ -160,6 +161,7 @@ __all__ = [
     "saga",
     "sleep",
     "spending",
+    "start",
     "step",
     "uuid4",
     "wait_signal",

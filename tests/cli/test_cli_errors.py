@@ -187,7 +187,7 @@ def test_every_command_is_given_bad_input() -> None:
 
 def test_every_error_has_a_documented_status() -> None:
     """Whatever class of error a command meets, its exit status is in the table."""
-    assert {exit_status(kind.__new__(kind, "x", [ValueError()])) for kind in error_classes()} <= set(EXITS)  # type: ignore[call-arg]
+    assert {exit_status(kind.__new__(kind, "x", [ValueError()])) for kind in error_classes()} <= set(EXITS)
 
 
 def test_a_traceback_is_shown_on_demand_only(cli: Command) -> None:

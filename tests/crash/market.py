@@ -89,7 +89,14 @@ async def jam(seconds: float) -> list[str]:
     return [await blocks(seconds), await charge("after the jam")]
 
 
-MARKET = [shop, give_back, wait, crew, give_up, jam]
+@workflow(name="market letter")
+async def letter(ref: str) -> str:
+    """One effect without a key."""
+    await note(f"{ref} begins")
+    return await post(ref)
+
+
+MARKET = [shop, give_back, wait, crew, give_up, jam, letter]
 STALLS: list[Callable[[int], Call[Any]]] = [shop, give_back, wait, crew]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from chargehand import Pace
 
-from .market import jam
+from .market import jam, letter
 from .town import Town
 from .worker import Crew, send
 
@@ -65,6 +65,7 @@ async def test_a_zombie_writes_nothing(tmp_path: Path, crew: Crew) -> None:
     send(zombie, signal.SIGSTOP)
     town.hire()
     await town.until(lambda: taken_over(town), "the run is taken over", people=False)
+    await town.until(lambda: _has(town, "effect.done", "gather.1/charge"), "the keyed effect is done", people=False)
     doubts = {entry.path: entry.kind for entry in await town.office.waiting()}
     assert doubts == {"gather.2/ship": "doubt", "gather.3/post": "doubt"}
     before = await events(town)
@@ -77,26 +78,29 @@ async def test_a_zombie_writes_nothing(tmp_path: Path, crew: Crew) -> None:
     assert len({fact.key for fact in town.book.facts() if fact.ref == "0 a" and fact.tool == "charge"}) == 1
 
 
-@pytest.mark.parametrize("where", [("after intent", "gather.3/post"), ("commit on disk", "effect.intended")])
+@pytest.mark.parametrize("where", [("after intent", "post"), ("commit on disk", "effect.intended")])
 async def test_a_zombie_sends_nothing(where: tuple[str, str], tmp_path: Path, crew: Crew) -> None:
     """A worker that was stopped between its intent and the sending, and taken over, does not send when it wakes up."""
     log = tmp_path / "zombie.log"
     town = Town(tmp_path, crew, {"pace": SHORT})
-    await town.open([0])
+    await town.office.journal.open()
+    await town.office.start(letter("dear sir"), id=RUN)
     zombie = town.hire(stop_at=where, log=str(log))
-    await town.until(lambda: _has_intended(town), "the intent is on disk", people=False)
+    await town.until(lambda: _has(town, "effect.intended", "post"), "the intent is on disk", people=False)
     town.hire()
-    await town.until(lambda: taken_over(town), "the run is taken over", people=False)
-    assert arrived(town)["post"] == 0
+    await town.until(lambda: _has(town, "effect.doubted", "post"), "the run is taken over", people=False)
+    assert not town.book.facts()[2:]
     send(zombie, signal.SIGCONT)
     await town.until(lambda: dropped(log), "the zombie noticed", people=False)
-    assert arrived(town)["post"] == 0, "the zombie sent"
-    await finish(town)
-    assert arrived(town)["post"] == 1
+    assert not [fact for fact in town.book.facts() if fact.tool == "post"], "the zombie sent"
+    await town.until(town.all_ended, "the run ended")
+    assert (await town.outcomes())[RUN][:2] == ("completed", 1)
+    assert [fact.what for fact in town.book.facts() if fact.tool == "post"] == ["arrived", "happened"]
+    await town.office.close()
 
 
-async def _has_intended(town: Town) -> bool:
-    return any(event.type == "effect.intended" and event.path == "gather.3/post" for event in await events(town))
+async def _has(town: Town, type: str, path: str) -> bool:
+    return any((event.type, event.path) == (type, path) for event in await events(town))
 
 
 async def test_a_worker_that_is_told_to_leave(tmp_path: Path, crew: Crew) -> None:

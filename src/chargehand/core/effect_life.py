@@ -46,7 +46,7 @@ def next_move(effect: EffectState, policy: Policy, needs_approval: bool, now: fl
     An effect found *intended* here was in flight when its driver died: its last try may have happened.
     """
     match effect.stage:
-        case "new":
+        case "new" | "redriven":
             return "propose" if needs_approval else "intend"
         case "approved":
             return "intend"

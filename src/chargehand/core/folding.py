@@ -268,10 +268,11 @@ def _effect_edited(history: History, event: Event) -> EffectState:
 def _effect_intended(history: History, event: Event) -> EffectState:
     effect = _effect(history, event)
     payload = event.payload
+    first = effect.sent_at if payload["generation"] == effect.generation and effect.sent_at is not None else event.time
     effect.generation, effect.key = payload["generation"], payload["key"]
     effect.business = payload.get("business")
     effect.final = payload.get("final", False)
-    effect.tries, effect.sent_at, effect.sent_seq, effect.ever_intended = 1, event.time, event.seq, True
+    effect.tries, effect.sent_at, effect.sent_seq, effect.ever_intended = 1, first, event.seq, True
     effect.doubtful = False
     effect.facts["undo"] = payload.get("undo")
     effect.due = None

@@ -10,7 +10,7 @@ from typing import Literal
 from chargehand.errors import IllegalMove
 
 Stage = Literal[
-    "new", "proposed", "approved", "intended", "backoff", "doubt", "letter", "did not happen",
+    "new", "redriven", "proposed", "approved", "intended", "backoff", "doubt", "letter", "did not happen",
     "done", "denied", "failed", "undoing", "undo backoff", "undo letter", "undone", "stands",
 ]  # fmt: skip
 
@@ -43,7 +43,11 @@ EFFECT_MOVES: dict[tuple[Stage, str], Stage] = {
     ("backoff", "undo.intended"): "undoing",
     ("did not happen", "effect.lettered"): "letter",
     ("did not happen", "effect.failed"): "failed",
-    ("letter", "effect.redriven"): "backoff",
+    ("letter", "effect.redriven"): "redriven",
+    ("redriven", "effect.proposed"): "proposed",  # no approval covers it any more
+    ("redriven", "effect.intended"): "intended",
+    ("redriven", "effect.done"): "done",  # shared by key meanwhile, or transactional
+    ("redriven", "effect.failed"): "failed",
     ("letter", "effect.edited"): "new",
     ("letter", "effect.done"): "done",
     ("letter", "effect.failed"): "failed",

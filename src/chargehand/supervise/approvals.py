@@ -139,10 +139,14 @@ def proposal(
     return ("effect.proposed", effect.path, payload), entry
 
 
+def covers(driver: RunDriver, definition: EffectDefinition[..., Any], effect: EffectState, arguments: Arguments) -> bool:
+    """Say whether the approval at hand is one of this very call, with the code as it is now."""
+    return effect.approval is not None and effect.approval.get("approves") == digest(driver, definition, arguments)
+
+
 def still_fits(driver: RunDriver, definition: EffectDefinition[..., Any], effect: EffectState, arguments: Arguments) -> bool:
     """Say whether the approval at hand covers what would run now, and has not expired."""
-    approval = effect.approval
-    if approval is None or approval.get("approves") != digest(driver, definition, arguments):
+    if not covers(driver, definition, effect, arguments):
         return False
     due = (effect.proposal or {}).get("due")
     return due is None or driver.clock.now() <= due

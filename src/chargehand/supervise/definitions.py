@@ -262,19 +262,26 @@ class AgentDefinition(Definition[P, T]):
             raise DefinitionError(f"The agent {self.name} has no role. Say in a sentence what it does and what it never does.")
         self.role, self.family, self.facts = role, family, facts
         self.done = tuple(clause if isinstance(clause, Done) else Done(clause) for clause in done)
-        self.uses = {tool.name: tool for tool in uses}
+        self.uses = self._tools(uses)
         self.gates, self.admits = tuple(gates), tuple(admits)
         self.ladder = ladder
         self.retry_errors, self.timeout, self.budget, self.clarify = retry_errors, timeout, budget, clarify
         self.allow_same_family, self.all_reasons = allow_same_family, all_reasons
+
+    def _tools(self, uses: Sequence[Definition[..., Any]]) -> dict[str, Definition[..., Any]]:
+        """Return the tools by name, each checked."""
+        tools: dict[str, Definition[..., Any]] = {}
         for tool in uses:
             if not isinstance(tool, Definition) or tool.kind not in ("read", "effect", "agent"):
                 raise DefinitionError(f"The agent {self.name} uses {tool!r}. Only @read, @effect and @agent definitions can be used.")
+            if tools.setdefault(tool.name, tool) is not tool:
+                raise DefinitionError(f"The agent {self.name} uses two tools called {tool.name!r}. Give one of them name=….")
             if isinstance(tool, EffectDefinition) and tool.options.final and tool.options.key is None and tool.options.once_per != "agent":
                 raise DefinitionError(
                     f"The agent {self.name} may use the final effect {tool.name}. A model that words its call anew could make it twice: "
                     'give the effect key=… or once_per="agent".'
                 )
+        return tools
 
     def ladder_or(self, default: Ladder | None) -> Ladder:
         """Return the ladder of this agent, else the given default, else retry(3) and escalate()."""

@@ -77,10 +77,19 @@ class _Work:
             self.needs_approval = (generation, approvals.needed(self.driver, self.definition, self.arguments()))
         return self.needs_approval[1]
 
+    def must_ask(self) -> bool:
+        """Say whether a person has to be asked before it is begun: at the ask, and at a redrive that no approval covers any more."""
+        effect = self.effect
+        if effect.stage == "redriven":
+            arguments = self.arguments()
+            asks = approvals.needed(self.driver, self.definition, arguments)
+            return asks and not approvals.covers(self.driver, self.definition, effect, arguments)
+        return effect.stage == "new" and self.asks_person()
+
     async def step(self) -> None:
         """Make the next move."""
         driver, effect, path = self.driver, self.effect, self.path
-        move = next_move(effect, self.definition.policy, effect.stage == "new" and self.asks_person(), driver.clock.now())
+        move = next_move(effect, self.definition.policy, self.must_ask(), driver.clock.now())
         match move:
             case "propose":
                 await approvals.propose(driver, self.definition, effect, self.arguments(), path, self.call.arguments.digest)
@@ -209,8 +218,10 @@ class _Work:
             "shared": True,
             "holder": holder,
         }
+        others = holder != self.driver.row.id  # a second ask of the same run is no second owner
+        keys = (KeyShare(self.definition.full_name, business),) if others else ()
         try:
-            await self.commit(("effect.done", payload), keys=(KeyShare(self.definition.full_name, business),), progress=True)
+            await self.commit(("effect.done", payload), keys=keys, progress=True)
         except KeyHeld:  # it was undone in the meantime: ask again
             return
 

@@ -6,18 +6,19 @@ twice, late, or from somebody who may not decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from chargehand.contracts import explain
 from chargehand.core.states import AgentState, EffectState
-from chargehand.durable import Mail, Waiting
-from chargehand.errors import ChargehandError, InvalidInput
+from chargehand.durable import KeyChange, KeySet, KeyState, KeyTake, Mail, Waiting
+from chargehand.errors import ChargehandError, InvalidInput, KeyHeld
 from chargehand.supervise import approvals, pivot, saga
 from chargehand.supervise.definitions import EffectDefinition
-from chargehand.supervise.log import Draft
+from chargehand.supervise.log import Draft, Part
 from chargehand.supervise.steps import Wanted
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     except (Unfit, InvalidInput, ValidationError) as reason:
         detail = explain(reason) if isinstance(reason, ValidationError) else str(reason)
         drafts = [("mail.ignored", "", {"kind": letter.kind, "why": detail, "body": _short(letter.body)})]
+    if (keys := await _keys_after(driver, drafts)) and not await _kept_with_keys(driver, letter, drafts, opened, closed, keys):
+        return
     resumed = drafts[0][0] == "run.resumed"  # a person vouches for it: the count of crashes begins anew
     before = driver.history.rolling_back
-    driver.log.note(*drafts, opened=opened, closed=closed, mail=[letter.id], progress=resumed)
+    if not keys:
+        driver.log.note(*drafts, opened=opened, closed=closed, mail=[letter.id], progress=resumed)
     for again in opened:
         driver.entered(again)
     if resumed and "pivot" not in drafts[0][2]:
@@ -51,6 +55,47 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     if cancelled is not None and before is None and driver.history.rolling_back is None and driver.history.ended is None:
         error = {"code": "run-cancelled", "message": cancelled.payload.get("reason") or "cancelled"}
         await saga.begin_rollback(driver, {"e": error, "by": "cancel"})
+
+
+async def _keys_after(driver: RunDriver, drafts: Sequence[Draft]) -> list[KeyChange]:
+    """Return what a person's word about effects changes about their business keys: others who ask for the key wait for it."""
+    changes: list[KeyChange] = []
+    for kind, path, payload in drafts:
+        state = _KEY_AFTER.get(kind)
+        effect = driver.history.calls.get(path)
+        if state is None or not isinstance(effect, EffectState) or effect.shared:
+            continue
+        definition = driver.effect_definition(effect)
+        if definition is None or definition.options.key is None or effect.arguments is None:
+            continue
+        arguments = definition.contract.from_record(effect.arguments)
+        key = effect.business or str(definition.options.key(approvals.Shown(arguments.values)))
+        if effect.stage in ("proposed", "letter"):  # not held: take it, or hear who has
+            digest = definition.contract.partial_digest(arguments, definition.options.advisory)
+            row = await driver.site.journal.key(driver.site.environment, effect.tool, key)
+            mine = row is None or (row.run_id == driver.row.id and row.path == path)
+            generation = effect.generation if mine or row is None else row.generation + 1
+            changes.append(KeyTake(effect.tool, key, path, generation, digest))
+        result = json.dumps(payload.get("v")).encode() if state == "done" else None
+        changes.append(KeySet(effect.tool, key, state, result))
+    return changes
+
+
+_KEY_AFTER: dict[str, KeyState] = {"effect.done": "done", "effect.did_not_happen": "open", "undo.done": "open"}
+
+
+async def _kept_with_keys(
+    driver: RunDriver, letter: Mail, drafts: Sequence[Draft], opened: Sequence[Waiting], closed: Sequence[str], keys: Sequence[KeyChange]
+) -> bool:
+    """Commit a decision together with its keys; say whether it was taken. Who does not get the key is told who has it."""
+    done = driver.log.put(Part(drafts, opened, closed, keys, [letter.id], progress=True))
+    await driver.log.flush()
+    try:
+        done.result()
+    except KeyHeld as held:
+        driver.log.note(("mail.ignored", "", {"kind": letter.kind, "why": str(held), "body": _short(letter.body)}), mail=[letter.id])
+        return False
+    return True
 
 
 def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list[str], opened: list[Waiting]) -> list[Draft]:

@@ -59,6 +59,7 @@ class RunDriver(Matching):
         self.log = RunLog(site.journal, site.clock, row, self.history, standing=self._standing, folded=self._folded, wake=self._wake)
         self.idle = False
         self._mail_came = True
+        self._folded_mail: set[int] = set()
         self._stop = False
         self._unparked = False
         self._final: tuple[str, dict[str, Any], RunStatus] | None = None
@@ -408,9 +409,10 @@ class RunDriver(Matching):
 
     async def _fold_mail(self) -> None:
         self._mail_came = False
-        letters = await self.site.journal.mail([self.row.number])
-        for letter in letters:
-            await fold_mail(self, letter)
+        for letter in await self.site.journal.mail([self.row.number]):
+            if letter.id not in self._folded_mail:  # its row is there until the commit that its events ride on
+                self._folded_mail.add(letter.id)
+                await fold_mail(self, letter)
 
 
 class _Ask:
