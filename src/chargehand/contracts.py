@@ -152,7 +152,7 @@ class Codec:
         try:
             form = self.adapter.dump_python(value, mode="json", warnings="error")
             _canonical(form).encode()
-        except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Unserialisable(
                 f"{self.where} cannot be written to the journal: {_short(value)}: {error}. Give plain data, a dataclass or a Pydantic model."
             ) from error
@@ -321,7 +321,7 @@ class Contract:
                 continue
             try:
                 identity[parameter.name] = parameter.codec.identity(value)
-            except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+            except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
                 raise Unserialisable(f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {error}") from error
         try:
             if self._plain:  # nothing nested that would have to be sorted: six times as fast

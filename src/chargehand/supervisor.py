@@ -161,7 +161,7 @@ class Supervisor:
             gauges=Gauges(self.clock),
             approve=approve,
             ladder=None if ladder is None else checked_ladder(ladder),
-            silent_after=pace.silent_after,
+            silent_after=pace.silent_after - pace.lease,  # the last beat may be so much older than the last commit
             entered=on_waiting,
         )
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None

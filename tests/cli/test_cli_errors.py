@@ -208,6 +208,19 @@ def test_a_defect_is_called_one(cli: Command, monkeypatch: pytest.MonkeyPatch) -
     assert "RuntimeError: oh no" in said.err
 
 
+def test_the_demo_is_called(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`demo` hands over where to keep its files and gives back its status."""
+    given: list[object] = []
+
+    def played(*, keep: Path | None, console: object) -> int:
+        given.append(keep)
+        return 1
+
+    monkeypatch.setattr("chargehand.cli.keeping.run_demo", played)
+    assert cli("demo", "--keep", "here").status == 1
+    assert (cli("demo", "--json").json, given) == ({"ok": False}, [Path("here"), None])
+
+
 def test_help_is_everywhere(cli: Command) -> None:
     """Without a command, and for each command, help is printed and the status is 0."""
     assert "check-replay" in cli().out

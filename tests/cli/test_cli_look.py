@@ -93,6 +93,13 @@ def test_show_in_json_has_everything(cli: Command, shop: Command) -> None:
     assert [event["seq"] for event in form["events"]] == list(range(1, len(form["events"]) + 1))
 
 
+def test_show_says_what_was_spent(cli: Command, shop: Command) -> None:
+    """What code reported is added up; code that never reports is not measured, which is not 0."""
+    shop("think", "birds", id="t-1")
+    assert "spent: 120 tokens, 0.004 USD in 1 model calls" in cli("show", "t-1").out
+    assert cli("show", "t-1", "--json").json["account"]["spent"]["tokens"] == 120
+
+
 def test_watch_prints_events_until_the_end(cli: Command, shop: Command) -> None:
     """watch ends with the run; after a seq it begins behind it, so that it can be taken up again."""
     shop("add", {"a": 1}, id="s-1")

@@ -70,3 +70,15 @@ def test_runs_of_other_workflows_are_counted(cli: Command) -> None:
     """Runs whose code was not given are not passed over in silence."""
     said = cli("check-replay", f"{FLOWS}/shop.py:pay", "--json")
     assert (said.status, said.json["checked"], said.json["other_workflows"]) == (0, 0, 2)
+
+
+@pytest.mark.usefixtures("parked")
+def test_a_divergence_may_be_accepted(cli: Command) -> None:
+    """A run that parked as diverged goes on when a person says that the code as it is now is right."""
+    words = ("run", f"{AFTER}:bill_accepted", "--input", '"DE"', "--id", "b-1")
+    cli("signal", "b-1", "go", "--value", '"yes"')
+    assert cli(*words).status == 4
+    assert cli("inbox", "--json").json["waiting"][0]["kind"] == "diverged"
+    assert cli("resume", "b-1", "--accept", "billing.rate").status == 0
+    assert cli(*words).out == '"yes"\n'
+    assert "goes on by" in cli("show", "b-1").out

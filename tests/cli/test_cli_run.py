@@ -85,12 +85,15 @@ def test_a_run_that_waits_for_a_person_leaves_with_3(shop: Command) -> None:
     assert [entry["id"] for entry in again.json["waiting"]] == ["p-1/charge"]
 
 
-@pytest.mark.parametrize(("name", "value"), [("lettered", 5), ("doubted", 5), ("broken", 1)])
-def test_a_run_that_parks_leaves_with_4(shop: Command, name: str, value: int) -> None:
-    """A dead letter, a doubt and a bug in the code end the command with its own status."""
+@pytest.mark.parametrize(
+    ("name", "value", "why"), [("lettered", 5, "the service said no"), ("doubted", 5, "connection lost"), ("broken", 1, "KeyError: False")]
+)
+def test_a_run_that_parks_leaves_with_4(shop: Command, name: str, value: int, why: str) -> None:
+    """A dead letter, a doubt and a bug in the code end the command with its own status, and it is said why."""
     said = shop(name, value, id="x")
     assert said.status == 4
     assert "parked" in said.err
+    assert why in said.err
 
 
 def test_a_run_that_waits_for_a_signal_leaves_with_3(cli: Command) -> None:
@@ -161,3 +164,11 @@ def test_a_run_may_stay_until_a_person_decides(cli: Command, start: Callable[...
     assert cli("approve", "p-1").status == 0
     said = command.ended()
     assert (said.status, said.out) == (0, '"r-500"\n')
+
+
+def test_the_engines_log_is_not_printed_beside_the_answer(start: Callable[..., Started]) -> None:
+    """Only `worker` logs: what a run's parking says is said once, by the command, without terminal control."""
+    said = start("run", f"{SHOP}:doubted", "--input", "5", "--id", "d-1").ended()
+    assert said.status == 4
+    assert said.err.count("connection lost") == 1
+    assert "\x1b" not in said.err

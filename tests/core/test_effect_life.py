@@ -34,6 +34,8 @@ def policy(recovery: str, attempts: int = 3) -> Policy:
     [
         ("new", True, "propose"),
         ("new", False, "intend"),
+        ("redriven", True, "propose"),
+        ("redriven", False, "intend"),
         ("proposed", False, "person"),
         ("approved", False, "intend"),
         ("letter", False, "person"),

@@ -98,8 +98,10 @@ class InFile:
             reader = self._readers[journal.path] = apsw.Connection(journal.path)
         return reader.serialize("main")
 
-    def open(self, content: bytes | None, clock: Clock, folder: str) -> SqliteJournal:
-        """Return a journal on a new file with that content."""
+    def open(self, content: bytes | None, clock: Clock, folder: str, name: str | None = None) -> SqliteJournal:
+        """Return a journal on a new file with that content, or on the file of that name as it is."""
+        if name is not None:
+            return SqliteJournal(os.path.join(folder, name), clock=clock)
         file, path = tempfile.mkstemp(dir=folder, suffix=".db")
         if content is not None:
             os.write(file, content)

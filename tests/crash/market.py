@@ -96,7 +96,14 @@ async def letter(ref: str) -> str:
     return await post(ref)
 
 
-MARKET = [shop, give_back, wait, crew, give_up, jam, letter]
+@workflow(name="market regret")
+async def regret(ref: str) -> None:
+    """One effect without a key, and its undo without one."""
+    await post(ref)
+    fail("regretted")
+
+
+MARKET = [shop, give_back, wait, crew, give_up, jam, letter, regret]
 STALLS: list[Callable[[int], Call[Any]]] = [shop, give_back, wait, crew]
 
 

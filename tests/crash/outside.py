@@ -63,9 +63,8 @@ class Outside:
             rows = [row for id in ids if (row := await self.supervisor.row(id)).status not in FINAL_STATUSES]
             if not rows:
                 return
-            for row in rows:
-                if not await self._act(row):
-                    await self._let_time_pass(row)
+            if not [row.id for row in rows if await self._act(row)]:
+                await self._let_time_pass(rows)
         raise Stuck(f"The outside acted {ROUNDS} times on {ids}.\n" + await self.told(ids))
 
     # -- waiting for the runs to rest ----------
@@ -96,6 +95,8 @@ class Outside:
                 unclaimed = row.owner is None and (row.due is None or row.due > self.clock.now())
                 if not unclaimed:
                     return True
+            elif carrier.pace.keep_loaded == 0 and driver.evictable:
+                return True  # it is about to leave
             elif not driver.idle or any(path not in driver._holding for path in driver.tasks):
                 return True
         return False
@@ -188,13 +189,15 @@ class Outside:
         tool, ref = _service(entry)
         return DoneByHand(f"{tool}-{ref}-receipt") if self.world.stands(tool, ref) else Decision("not-done")
 
-    async def _let_time_pass(self, row: RunRow) -> None:
+    async def _let_time_pass(self, rows: Sequence[RunRow]) -> None:
         """Jump to the next time that anything waits for."""
-        times = [self.clock.next_wait(), row.due if row.owner is None else None]
-        later = [one for one in times if one is not None and one > self.clock.now()]
-        if not later:
-            raise Stuck(f"Run {row.id} waits, and nothing waits for it.\n" + await self.told([row.id]))
-        self.clock.jump(min(later))
+        times = [row.due for row in rows if row.owner is None and row.due is not None]
+        if (wait := self.clock.next_wait()) is not None:
+            times.append(wait)
+        if not times:
+            ids = [row.id for row in rows]
+            raise Stuck(f"The runs {ids} wait, and nothing waits for them.\n" + await self.told(ids))
+        self.clock.jump(min(times))
 
 
 def _service(entry: Waiting) -> tuple[str, str]:

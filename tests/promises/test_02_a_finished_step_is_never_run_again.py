@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Coroutine
+from functools import partial
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,6 +20,7 @@ MADE: Counter[str] = Counter()
 def fresh() -> None:
     """Forget what earlier tests ran."""
     MADE.clear()
+    BRANCHES.clear()
 
 
 @step
@@ -65,6 +70,34 @@ async def everything() -> list[str]:
     return said
 
 
+@workflow
+async def shares(seed: int) -> list[str]:
+    """Branches that share a list, in a pattern that depends on the seed only; what each asks next depends on the list."""
+    dice, log = Random(seed), list[str]()
+    plans = [[dice.choice((0, 0, 5, 10, 15)) for _ in range(dice.randint(1, 4))] for _ in range(dice.randint(2, 4))]
+
+    async def branch(number: int) -> str:
+        for pause in plans[number]:
+            if pause:
+                await sleep(pause)
+            log.append(f"{number} at {len(log)}")
+            await plain(f"{number} sees {len(log)}")
+        return f"{number} ends at {len(log)}"
+
+    BRANCHES.update({number: partial(branch, number) for number in range(len(plans))})
+    ends = await gather(*[one_branch(number) for number in range(len(plans))], at_once=dice.choice((None, 2)))
+    await plain(", ".join(log))
+    return [*log, *ends]
+
+
+BRANCHES: dict[int, Callable[[], Coroutine[Any, Any, str]]] = {}
+
+
+@workflow
+async def one_branch(number: int) -> str:
+    return await BRANCHES[number]()
+
+
 async def undisturbed() -> tuple[list[str], int]:
     """Return what a run says that nothing disturbs, without time and dice, and in how many commits."""
     async with Supervised([everything]) as calm:
@@ -101,6 +134,20 @@ async def test_a_finished_step_survives_a_crash_after_its_commit(supervised: Sup
     assert {name: MADE[name] for name in ("first", "left", "right", "nested one", "nested two", "last")} == dict.fromkeys(
         ("first", "left", "right", "nested one", "nested two", "last"), 1
     )
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_branches_that_share_a_variable_replay_alike(seed: int) -> None:
+    """Wherever it dies, the replay meets the branches in the order of the journal: nothing diverges, and the list is the one that was recorded."""
+    for nth in range(1, 25, 2):
+        async with Supervised([shares, one_branch]) as supervised:
+            plan = supervised.crash_at("after commit", nth=nth)
+            run = await supervised.start(shares(seed))
+            said = await run.result()
+            recorded = [event.payload["v"] for event in await run.events("plain")]
+            assert recorded == [", ".join(said[: len(said) - len(BRANCHES)]).upper()], f"crash at commit {nth}"
+            if plan.passed < nth:
+                return
 
 
 async def test_time_and_dice_are_the_same_on_replay(supervised: Supervised) -> None:

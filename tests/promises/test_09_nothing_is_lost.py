@@ -265,3 +265,20 @@ async def test_what_waits_survives_every_restart() -> None:
         said = await run.result()
         assert (said[0], said[1], said[3]) == (3, "now", "the red one")
         assert shop.sent == ["dear"]
+
+
+@pytest.mark.xfail(strict=True, reason="leaving is not told, and a run that parks as a whole enters unheard")
+async def test_who_watches_the_inbox_hears_of_entering_and_leaving() -> None:
+    """Every entry that comes into the list of what waits, and every one that goes, calls the host's callback."""
+    heard: list[tuple[str, str]] = []
+    async with Supervised(on_waiting=lambda what, entry: heard.append((what, entry.kind))) as supervised:
+        shop = opened(supervised)
+        shop.failing = [ConnectionRefusedError("closed")] * 2
+        run = await supervised.start(books())
+        await supervised.decide("letter", Redrive())
+        await run.result()
+        broken = await supervised.start(parked(3)())
+        await supervised.signal(broken, "go", 1)
+        await supervised.cancel(broken)
+        await supervised.rest()
+    assert heard == [("entered", "letter"), ("left", "letter"), ("entered", "broken"), ("left", "broken")]

@@ -160,9 +160,10 @@ class Stage:
         """Stop in good order and start again, with another version of the program if given."""
         if version is not None:
             self._deploy(f"program {version}" if version > 1 else "program")
-        module = self._module
-        workflows = [thing for thing in vars(module).values() if getattr(thing, "kind", "") == "workflow"]
-        await self.supervised.restart(workflows, **options)
+        await self.supervised.restart(self._workflows(), **options)
+
+    def _workflows(self) -> list[Any]:
+        return [thing for thing in vars(self._module).values() if getattr(thing, "kind", "") == "workflow"]
 
     async def unload(self) -> None:
         """Have what rests leave memory."""
@@ -235,4 +236,5 @@ async def played(scenario: Scenario) -> list[tuple[str, list[str]]]:
     """Play a scenario and return each command with what followed."""
     async with Supervised() as supervised:
         stage = Stage(supervised, scenario.programs)
+        await stage.restart()
         return [(command, await stage.run(command)) for command, _ in scenario.script]

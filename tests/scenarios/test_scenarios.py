@@ -10,7 +10,9 @@ import pytest
 
 from .runner import Scenario, played
 
-OPEN: dict[str, str] = {}
+OPEN: dict[str, str] = {
+    "3_driving/contain_within": "gather takes no within= yet",
+}
 """Scenarios that the engine does not obey yet, with what is wrong. Each fails as long as it is wrong, and the test when it is not."""
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*/*.txt"))

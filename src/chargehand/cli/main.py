@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -44,6 +45,9 @@ def _everywhere(
 ) -> None:
     """Take what may stand before a command."""
 
+
+logging.getLogger("chargehand").addHandler(logging.NullHandler())
+"""Commands say themselves what happened; without a handler Python would print the engine's log as it is. `worker` sets up more."""
 
 running.register(app)
 working.register(app)

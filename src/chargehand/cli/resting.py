@@ -13,7 +13,10 @@ _LOOK_SECONDS = 0.1
 
 
 async def until_rest(supervisor: Supervisor, id: str, *, stay: bool = False) -> RunRow:
-    """Return the run's row when it has ended or, unless `stay`, when it waits for nothing but people and signals."""
+    """Return the run's row when it has ended or, unless `stay`, when it waits for nothing but people and signals.
+
+    Raises what keeps this process from driving it, such as a journal that is full.
+    """
     ended = asyncio.ensure_future(supervisor.wait_ended(id))
     timed = seen = 0
     try:
@@ -21,6 +24,8 @@ async def until_rest(supervisor: Supervisor, id: str, *, stay: bool = False) -> 
             await asyncio.wait({ended}, timeout=_LOOK_SECONDS)
             if ended.done():
                 return ended.result()
+            if supervisor.carrier is not None and id in supervisor.carrier.failed:
+                raise supervisor.carrier.failed[id]
             row = await supervisor.row(id)
             still, seen = row.seq == seen, row.seq
             if stay or row.seq == timed or row.due == 0.0 or row.status == "running":

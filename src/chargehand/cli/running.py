@@ -149,7 +149,7 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure:
     else:
         face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
         for entry in waits:
-            face.note(f"{entry.kind}: {one_line(entry.title)}", "yellow")
+            face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
             for decision in entry.decisions:
                 face.note(f"  chargehand {how(entry, decision)}", "cyan")
         if not waits:
@@ -158,6 +158,14 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure:
     if row.status in ("failed", "cancelled"):
         return EXIT_FAILED
     return EXIT_WAITING if row.status == "waiting" else EXIT_PARKED
+
+
+def _why(entry: Waiting) -> str:
+    """Return why something waits, as far as the entry says."""
+    why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
+    if isinstance(why, Mapping):
+        why = why.get("message") or ""
+    return f": {one_line(why, 300)}" if why else ""
 
 
 async def _tell_progress(face: Invocation, supervisor: Supervisor, id: str) -> None:

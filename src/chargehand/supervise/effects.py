@@ -239,7 +239,7 @@ class _Work:
         """Make the call. From here until its outcome is on disk the effect may have happened."""
         driver, definition, effect = self.driver, self.definition, self.effect
         driver.site.at("after intent", self.path)
-        await self._claim_holds()
+        await driver.claim_holds(self.path, definition.options.timeout)
         contract = definition.contract
         started = driver.clock.monotonic()
         self.meter = Meter(driver, self.path)
@@ -258,16 +258,6 @@ class _Work:
         driver.site.gauges.ended(definition, True)
         driver.site.at("after send", self.path)
         await self._made(value, driver.clock.monotonic() - started)
-
-    async def _claim_holds(self) -> None:
-        """Check on the monotonic clock that nobody can have taken the run over by the time the effect ends."""
-        driver = self.driver
-        since = driver.clock.monotonic() - driver.log.committed_at
-        if since + (self.definition.options.timeout or 0.0) < driver.site.silent_after:
-            return
-        if not await driver.site.journal.still_mine(driver.row.number, driver.row.epoch):
-            raise Fenced(f"Run {driver.row.id!r} was taken over while this process stood still; {self.path} was not sent.")
-        driver.log.committed_at = driver.clock.monotonic()
 
     async def _made(self, value: Any, elapsed: float) -> None:
         """Record the result; a result that cannot be recorded leaves the effect in doubt: it happened, result unknown."""

@@ -217,13 +217,14 @@ class RunLog:
         if parts and parts[0].work is not None:
             commit.records, commit.blobs = tuple(batch.records), tuple(batch.blobs)  # the work adds to the batch
             commit.work = self._working(parts[0], batch, slices, time)
+        asked = self.clock.monotonic()
         try:
             await self.journal.append(commit)
         except BaseException:
             self.seq, self.head = state
             self._notes = notes + self._notes
             raise
-        self.committed_at = self.clock.monotonic()
+        self.committed_at = asked  # a process may stand still between the commit and its answer
         self.advanced = self.advanced or commit.progress
         for event in batch.events[known:]:
             self.history.fold(event)

@@ -12,10 +12,12 @@ from chargehand.core.ladder import Ladder
 from chargehand.core.states import EffectState
 from chargehand.core.trampoline import Ask
 from chargehand.durable import Clock, RunRow, Waiting
+from chargehand.errors import Fenced
 from chargehand.limits import Spent
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition, EffectDefinition, WorkflowDefinition
 from chargehand.supervise.holding import Holding
+from chargehand.supervise.log import RunLog
 from chargehand.supervise.site import Site
 from chargehand.verdicts import ReleasedFact
 
@@ -26,6 +28,7 @@ class Operations(Holding):
     history: History
     row: RunRow
     seed: str
+    log: RunLog
     workflow: WorkflowDefinition[..., Any]
 
     def __init__(self, site: Site, clock: Clock) -> None:
@@ -52,6 +55,17 @@ class Operations(Holding):
         if failure is not None and self._crashed is None:
             self._crashed = failure
         self._wake()
+
+    async def claim_holds(self, path: str, timeout: float | None) -> None:
+        """Check on the monotonic clock, just before something is sent, that nobody can have taken the run over by the time
+        it ends. Raises `Fenced`."""
+        since = self.clock.monotonic() - self.log.committed_at
+        if since + (timeout or 0.0) < self.site.silent_after:
+            return
+        asked = self.clock.monotonic()
+        if not await self.site.journal.still_mine(self.row.number, self.row.epoch):
+            raise Fenced(f"Run {self.row.id!r} was taken over while this process stood still; {path} was not sent.")
+        self.log.committed_at = asked
 
     def dice(self, path: str, n: int) -> float:
         """Return a number in [0, 1) that depends on the run, the path and `n` only."""

@@ -233,6 +233,7 @@ async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDe
     driver.site.at("before undo", effect.path)
     await driver.log.commit(("undo.intended", effect.path, {"try": number, "key": key}))
     driver.site.at("after undo intent", effect.path)
+    await driver.claim_holds(f"the undo of {effect.path}", definition.options.timeout)
     contract = definition.contract
     try:
         arguments = contract.from_record(effect.arguments or {}).values

@@ -51,3 +51,11 @@ async def bill_shorter(country: str) -> str:
     """Forget the booking."""
     await rate(country)
     return "done"
+
+
+@workflow(name="billing.bill")
+async def bill_accepted(country: str) -> str:
+    """Ask differently for what is recorded, and leave out what is not."""
+    await rate(country.lower())
+    await book(119)
+    return await wait_signal("go", str)

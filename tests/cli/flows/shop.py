@@ -21,6 +21,7 @@ from chargehand import (
     injected,
     retry,
     sleep,
+    spending,
     step,
     wait_signal,
     workflow,
@@ -181,6 +182,20 @@ async def bungler(subject: str) -> str:
 async def bungle(subject: str) -> str:
     """Fail by its agent."""
     return await bungler(subject)
+
+
+@agent(role="Thinks.")
+async def thinker(subject: str) -> str:
+    """Say what a model's call cost."""
+    async with spending(model="small", tokens_at_most=200) as spent:
+        spent.report(input=100, output=20, usd="0.004")
+    return subject
+
+
+@workflow
+async def think(subject: str) -> str:
+    """Spend."""
+    return await thinker(subject)
 
 
 @workflow
