@@ -1,7 +1,7 @@
 """The crew: every recorded tool as one of our reads or effects, the recorded model as an agent, and the workflows.
 
 A tool is a read when no call of that name ever changed anything, and an effect otherwise; the name decides, never the
-single call. The agent issues its recorded calls in their order. It cannot react: a refused call is a call without result,
+single call. An effect can be looked up by its key, so that a refusal after a crash is no doubt. The agent issues its recorded calls in their order. It cannot react: a refused call is a call without result,
 and the next one comes all the same. Recorded errors are raised as errors; what could not be parsed is a call of the tool
 `unparsable`, which always fails.
 """
@@ -108,16 +108,27 @@ def _effect(name: str, desk: Desk, mode: Mode) -> Any:
             raise NotDone(f"{found.rule}: {found.reason}", permanent=True)
         made = desk.office(run).perform(idempotency_key, desk.recordings.runs[run].wanted(position))
         await desk.at(run, f"called {position}")
-        return {"output": call.output, "changes": [entry.record() for entry in made]}
+        return _result(call, made)
+
+    async def look_up(run: int, position: int, idempotency_key: str = injected(), desk: Desk = injected()) -> Result:
+        made = desk.office(run).made_under(idempotency_key)
+        if made is None:
+            raise NotDone("the office does not know the key", permanent=True)
+        return _result(desk.call(run, position), made)
 
     return effect(
         name=name,
         undo=take_back,
+        lookup=look_up,
         approve=_asks(desk) if mode.guarded else False,
         advisory=("position",),
         repeat=mode.repeat,
         on_exhausted="raise",
     )(change)
+
+
+def _result(call: RecordedCall, made: list[Change]) -> Result:
+    return {"output": call.output, "changes": [entry.record() for entry in made]}
 
 
 def _asks(desk: Desk) -> Callable[[Any], bool]:

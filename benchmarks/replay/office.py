@@ -91,6 +91,11 @@ class Office:
 
         return self._once(key, back)
 
+    def made_under(self, key: str) -> list[Change] | None:
+        """Return what was changed under a key, None when the key was never used: the look-up of this service."""
+        found = self._rows("SELECT changes FROM ledger WHERE key = ?", (key,))
+        return [Change.from_record(form) for form in json.loads(found[0][0])] if found else None
+
     def state(self) -> State:
         """Return all five tables."""
         return {table: {row[0]: row for row in self._rows(f"SELECT * FROM {table}")} for table in COLUMNS}
@@ -116,10 +121,8 @@ class Office:
     def _once(self, key: str, change: Callable[[], list[Change]]) -> list[Change]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            before = self._rows("SELECT changes FROM ledger WHERE key = ?", (key,))
-            if before:
-                made = [Change.from_record(form) for form in json.loads(before[0][0])]
-            else:
+            made = self.made_under(key)
+            if made is None:
                 made = change()
                 book = json.dumps([change.record() for change in made])
                 self._connection.execute("INSERT INTO ledger VALUES (?, ?)", (key, book))

@@ -273,10 +273,11 @@ class ChainLink:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A run this worker now drives. `after` says whether its last driver left it, died, or only fell silent."""
+    """A run this worker now drives. `after` says whether its last driver left it, died, or only fell silent; `before` who that was."""
 
     row: RunRow
     after: Literal["left", "gone", "silent"]
+    before: str | None = None
 
 
 class Clock(Protocol):

@@ -124,7 +124,6 @@ async def _has(town: Town, type: str, path: str) -> bool:
     return any((event.type, event.path) == (type, path) for event in await events(town))
 
 
-@pytest.mark.xfail(strict=True, reason="a doubt caused by a silent worker is not looked up when that worker's lock is free")
 async def test_a_dead_zombie_is_looked_up(tmp_path: Path, crew: Crew) -> None:
     """Once the silent worker is surely dead, an effect that can be looked up is looked up, and nobody is asked."""
     town = Town(tmp_path, crew, {"pace": SHORT})

@@ -54,8 +54,10 @@ class Pair:
             return [self.same(one) for one in answer]
         if isinstance(answer, RunRow):
             return replace(answer, owner=self.names.get(answer.owner or "", answer.owner))
-        if isinstance(answer, (Created, Claimed)):
+        if isinstance(answer, Created):
             return replace(answer, row=self.same(answer.row))
+        if isinstance(answer, Claimed):
+            return replace(answer, row=self.same(answer.row), before=self.names.get(answer.before or "", answer.before))
         if isinstance(answer, Census):
             gone, silent = ({self.names.get(id, id) for id in ids} for ids in (answer.gone, answer.silent))
             return Census(frozenset(gone), frozenset(silent))

@@ -267,7 +267,6 @@ async def test_what_waits_survives_every_restart() -> None:
         assert shop.sent == ["dear"]
 
 
-@pytest.mark.xfail(strict=True, reason="leaving is not told, and a run that parks as a whole enters unheard")
 async def test_who_watches_the_inbox_hears_of_entering_and_leaving() -> None:
     """Every entry that comes into the list of what waits, and every one that goes, calls the host's callback."""
     heard: list[tuple[str, str]] = []

@@ -114,19 +114,19 @@ class EmbeddedCarrier:
             driver.mail_came()
         self._wakeup.set()
 
-    def drive(self, row: RunRow, events: list[Event] | None = None, *, silent: bool = False) -> None:
+    def drive(self, row: RunRow, events: list[Event] | None = None, *, silent_owner: str | None = None) -> None:
         """Drive a run that this worker owns."""
         context = contextvars.copy_context()
         for variable in (current_body, current_branch, current_host):
             context.run(variable.set, None)
         loop = asyncio.get_running_loop()
-        self._tasks[row.number] = loop.create_task(self._advance(row, events, silent), name=f"run {row.id}", context=context)
+        self._tasks[row.number] = loop.create_task(self._advance(row, events, silent_owner), name=f"run {row.id}", context=context)
 
-    async def _advance(self, row: RunRow, events: list[Event] | None, silent: bool) -> None:
+    async def _advance(self, row: RunRow, events: list[Event] | None, silent_owner: str | None) -> None:
         try:
             if events is None:
                 events = await loaded(self.site.journal, row.number)
-            driver = RunDriver(self.site, row, events, silent=silent)
+            driver = RunDriver(self.site, row, events, silent_owner=silent_owner)
             self._drivers[row.number] = driver
             await driver.advance()
             self._backoff.pop(row.number, None)
@@ -148,7 +148,7 @@ class EmbeddedCarrier:
             self._tasks.pop(row.number, None)
             claim = self._next.pop(row.number, None)
             if claim is not None and not self._draining:
-                self.drive(claim.row, silent=claim.after == "silent")
+                self.drive(claim.row, silent_owner=claim.before if claim.after == "silent" else None)
             self._ended(row.id)
             self._wakeup.set()
 
@@ -179,6 +179,7 @@ class EmbeddedCarrier:
                 now = self.site.clock.monotonic()
                 if now >= census_at:
                     census = await self.site.journal.census(self.pace.silent_after)
+                    await self._watch_silent_owners()
                     census_at = now + self.pace.lease / 5
                 await self._look_around(census)
             except JournalError as error:
@@ -186,6 +187,15 @@ class EmbeddedCarrier:
                 await asyncio.sleep(1.0)
             self._evict()
             await self._pause()
+
+    async def _watch_silent_owners(self) -> None:
+        """Tell drivers when the silent process that had their run before is dead. One that wakes up ends no doubt."""
+        watching = [driver for driver in self._drivers.values() if driver.silent_owner is not None]
+        if watching:
+            living = {worker.id for worker in await self.site.journal.workers()}
+            for driver in watching:
+                if driver.silent_owner not in living:
+                    driver.silent_owner_gone()
 
     async def _look_around(self, census: Census) -> None:
         """Claim what is due and hand out mail."""
@@ -223,7 +233,7 @@ class EmbeddedCarrier:
             if claim.row.number in self._tasks:
                 self._next[claim.row.number] = claim  # its last driver has left it but is not gone yet
             else:
-                self.drive(claim.row, silent=claim.after == "silent")
+                self.drive(claim.row, silent_owner=claim.before if claim.after == "silent" else None)
 
     def _suspects(self, busy: bool) -> Suspects | None:
         """Say how to claim now: runs that may kill their worker only when nothing is driven beside them.
@@ -291,6 +301,7 @@ class EmbeddedCarrier:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        await self.site.dispatched()  # whoever takes over may ask whether it happened only when nothing is being sent
         self._stop_beating.set()
         if self.site.worker:
             await self.site.journal.dismiss(self.site.worker)

@@ -257,9 +257,10 @@ class MemoryJournal:
         ordered = [one for _, one in sorted(found, key=lambda pair: pair[0])]
         for one in chosen(ordered, suspects, limit):
             run = self._store.runs[one.number]
+            before = run.row.owner
             run.row = replace(run.row, owner=owner, epoch=run.row.epoch + 1, crashes=one.crashes)
             self._store.version += 1
-            claimed.append(Claimed(run.row, one.after))
+            claimed.append(Claimed(run.row, one.after, before))
         return claimed
 
     async def still_mine(self, run: int, epoch: int) -> bool:

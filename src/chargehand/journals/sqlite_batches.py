@@ -288,8 +288,9 @@ def take(cursor: apsw.Cursor, owner: str, runs: Sequence[Claimable]) -> list[Cla
     """Give the runs to their new owner, each with the next epoch."""
     claimed: list[Claimed] = []
     for run in runs:
+        before = fetch(cursor, sql.OWNER_OF, (run.number,))[0][0]
         cursor.execute(sql.TAKE_RUN, (owner, 0 if run.after == "left" else 1, run.number))
-        claimed.append(Claimed(run_row(fetch(cursor, sql.BY_NUMBER, (run.number,))[0]), run.after))
+        claimed.append(Claimed(run_row(fetch(cursor, sql.BY_NUMBER, (run.number,))[0]), run.after, before))
     return claimed
 
 

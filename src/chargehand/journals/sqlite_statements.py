@@ -151,6 +151,9 @@ SELECT number, workflow, owner, due, crashes, status = 'running' OR status = 'ro
 """
 """A run asked for by id."""
 
+OWNER_OF = "SELECT owner FROM runs WHERE number = ?"
+"""Whom a run is taken from."""
+
 TAKE_RUN = """
 UPDATE runs SET owner = ?, epoch = epoch + 1, crashes = crashes + iif(status IN ('running', 'rolling back'), ?, 0)
 WHERE number = ?

@@ -114,7 +114,11 @@ class _Work(Rungs):
         """Finish effects of an earlier incarnation that were approved or under way; the body is told the results."""
         driver = self.driver
         for effect in driver.history.effects(self.path):
-            if effect.settled is None and effect.stage in (*OPEN_STAGES, "approved", "redriven", "did not happen") and effect.path not in driver.tasks:
+            if (
+                effect.settled is None
+                and effect.stage in (*OPEN_STAGES, "approved", "redriven", "did not happen")
+                and effect.path not in driver.tasks
+            ):
                 definition = driver.effect_definition(effect)
                 if definition is None or effect.arguments is None:
                     continue

@@ -92,7 +92,6 @@ async def propose(
         await driver.log.commit(draft, opened=[entry])
     finally:
         driver.release(path)
-    driver.entered(entry)
 
 
 def proposal(

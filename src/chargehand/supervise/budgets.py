@@ -129,7 +129,6 @@ async def _ask(driver: RunDriver, path: str, why: str) -> None:
         shows = {"question": "The budget is used up. Go on?", "about": why, "answer": {"type": "boolean"}}
         entry = waiting.entry(driver, asked, "question", "The budget is used up. Go on?", shows, ("answer",))
         await driver.log.commit(("question.asked", asked, {"question": "budget", "entry": entry.id}), opened=[entry])
-        driver.entered(entry)
     while driver.history.call(asked).settled is None:
         await driver.event_at(asked)
     settled = driver.history.call(asked).settled

@@ -119,7 +119,13 @@ class _Work:
     async def _person(self) -> None:
         """Wait until a person decided or the entry expired; a doubt about a silent worker ends when that worker is gone."""
         effect = self.effect
-        if effect.stage == "doubt" and effect.facts.get("silent") and not self.driver.silent and self.definition.lookup and not self.looked:
+        if (
+            effect.stage == "doubt"
+            and effect.facts.get("silent")
+            and not self.driver.may_go_on(self.path)
+            and self.definition.lookup
+            and not self.looked
+        ):
             self.looked = True
             await self._look_up()
             return
@@ -250,7 +256,9 @@ class _Work:
                 filled = await driver.site.filled(contract, key=effect.key)
                 values = {**arguments.values, **filled}
                 sent = True
-                value = await driver.site.run(driver.site.function_of(definition), values, definition.options.timeout, keep_thread=True)
+                value = await driver.site.run(
+                    driver.site.function_of(definition), values, definition.options.timeout, dispatch=driver.row.id
+                )
         except Exception as error:
             driver.site.gauges.ended(definition, False)
             await self._tried(error, classify(error) if sent else _unsent(error))
@@ -319,7 +327,7 @@ class _Work:
         """Ask the outside world. Only an answer ends the doubt; an error leaves it."""
         driver, definition, effect = self.driver, self.definition, self.effect
         assert definition.lookup is not None
-        if driver.silent and effect.stage == "intended":
+        if driver.may_go_on(self.path) and effect.stage == "intended":
             await self._unknown("the process that made it is silent but not dead, so its call may still be going on", silent=True)
             return
         helper = definition.lookup
@@ -366,7 +374,6 @@ class _Work:
             await self.commit(("effect.doubted", payload | ({"silent": True} if silent else {})), opened=[entry])
         finally:
             driver.release(self.path)
-        driver.entered(entry)
 
     async def _letter(self) -> None:
         driver, effect = self.driver, self.effect
@@ -376,7 +383,6 @@ class _Work:
             await self.commit(("effect.lettered", {"e": dict(effect.error or {}), "entry": entry.id}), opened=[entry])
         finally:
             driver.release(self.path)
-        driver.entered(entry)
 
     # -- special ways of making it ----------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from pydantic_core import to_json
 from chargehand.core.history import History
 from chargehand.durable import (
     BLOB_BYTES,
+    FINAL_STATUSES,
     Clock,
     Commit,
     Journal,
@@ -34,6 +36,8 @@ from chargehand.durable import (
 )
 from chargehand.errors import JournalError, KeyHeld, TooLarge
 from chargehand.events import Event, Record, chain_hash
+
+logger = logging.getLogger("chargehand")
 
 Draft = tuple[str, str, dict[str, Any]]
 """An event to be: type, path, payload."""
@@ -87,6 +91,7 @@ class RunLog:
         standing: called at each flush; says what the row shall say.
         folded: called with each event after it is on disk and folded.
         wake: called when something waits to be flushed.
+        told: called with "entered" or "left" and the entry when what waits for a person changes.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class RunLog:
         standing: Callable[[], Standing],
         folded: Callable[[Event], None],
         wake: Callable[[], None],
+        told: Callable[[str, Waiting], None] | None = None,
     ) -> None:
         self.journal, self.clock, self.row, self.history = journal, clock, row, history
         self.head, self.seq, self.epoch = row.head, row.seq, row.epoch
@@ -108,7 +114,7 @@ class RunLog:
         self.advanced = False
         self._chain_key = journal.chain_key
         self.committed_at = clock.monotonic()
-        self._standing, self._folded, self._wake = standing, folded, wake
+        self._standing, self._folded, self._wake, self._told = standing, folded, wake, told
         self._noted_seq = row.seq
         self._parts: list[Part] = []
         self._notes: list[Part] = []
@@ -218,12 +224,14 @@ class RunLog:
             commit.records, commit.blobs = tuple(batch.records), tuple(batch.blobs)  # the work adds to the batch
             commit.work = self._working(parts[0], batch, slices, time)
         asked = self.clock.monotonic()
+        leaving = await self._leaving(commit) if self._told is not None else []
         try:
             await self.journal.append(commit)
         except BaseException:
             self.seq, self.head = state
             self._notes = notes + self._notes
             raise
+        self._tell_host(leaving, commit.opened)
         self.committed_at = asked  # a process may stand still between the commit and its answer
         self.advanced = self.advanced or commit.progress
         for event in batch.events[known:]:
@@ -232,6 +240,24 @@ class RunLog:
         for part, start, end in slices:
             if part.done is not None and not part.done.done():
                 part.done.set_result(batch.events[start:end])
+
+    async def _leaving(self, commit: Commit) -> list[Waiting]:
+        """Return the entries that a commit takes off the list of what waits."""
+        if not (commit.closed or commit.close_all or commit.status in FINAL_STATUSES):
+            return []
+        every = commit.close_all or commit.status in FINAL_STATUSES
+        return [entry for entry in await self.journal.waiting(run_id=self.row.id) if every or entry.id in commit.closed]
+
+    def _tell_host(self, left: Sequence[Waiting], entered: Sequence[Waiting]) -> None:
+        """Tell the host application what has left the list and what has entered it. Its mistakes are its own."""
+        if self._told is None:
+            return
+        for what, entries in (("left", left), ("entered", entered)):
+            for entry in entries:
+                try:
+                    self._told(what, entry)
+                except Exception:
+                    logger.exception("the callback on_waiting failed for %s", entry.id)
 
     def _working(self, part: Part, batch: _Batch, slices: list[tuple[Part, int, int]], time: float) -> Callable[[Any], Any]:
         """Return the function that runs a transactional effect inside the commit and makes its events there."""

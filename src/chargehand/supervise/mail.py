@@ -47,8 +47,6 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     before = driver.history.rolling_back
     if not keys:
         driver.log.note(*drafts, opened=opened, closed=closed, mail=[letter.id], progress=resumed)
-    for again in opened:
-        driver.entered(again)
     if resumed and "pivot" not in drafts[0][2]:
         driver.unpark()
     cancelled = driver.history.cancel

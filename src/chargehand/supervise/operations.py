@@ -11,7 +11,7 @@ from chargehand.core.identity import fraction
 from chargehand.core.ladder import Ladder
 from chargehand.core.states import EffectState
 from chargehand.core.trampoline import Ask
-from chargehand.durable import Clock, RunRow, Waiting
+from chargehand.durable import Clock, RunRow
 from chargehand.errors import Fenced
 from chargehand.limits import Spent
 from chargehand.supervise.call import Call
@@ -132,11 +132,6 @@ class Operations(Holding):
     def _deadline_passed(self) -> bool:
         deadline = self.dues.get("!deadline")
         return deadline is not None and self.clock.now() >= deadline
-
-    def entered(self, entry: Waiting) -> None:
-        """Tell the host application that something waits."""
-        if self.site.entered is not None:
-            self.site.entered("entered", entry)
 
     def _facts_in(self, path: str, form: Any) -> list[ReleasedFact]:
         call = self.definitions.get(path)

@@ -31,7 +31,6 @@ async def ask(driver: RunDriver, path: str, stands: Sequence[EffectState], failu
     entry = waiting.entry(driver, path, "letter", f"{whose} failed after a final effect", shows, waiting.PIVOT_DECISIONS)
     kind = "scope.pivoted" if path else "run.pivoted"
     await driver.log.commit((kind, path, {"entry": entry.id}), opened=[entry])
-    driver.entered(entry)
 
 
 async def decision_on_run(driver: RunDriver) -> str:

@@ -46,17 +46,20 @@ class RunDriver(Matching):
         site: what all runs share.
         row: the run's row as claimed; every append names its epoch.
         events: all events of the run so far.
-        silent: the run was taken over from a worker that is alive but silent: effects in flight may still be going on.
+        silent_owner: from whom the run was taken over, alive but silent: what it had in flight may still be going on.
     """
 
-    def __init__(self, site: Site, row: RunRow, events: list[Event], *, silent: bool = False) -> None:
+    def __init__(self, site: Site, row: RunRow, events: list[Event], *, silent_owner: str | None = None) -> None:
         super().__init__(site, site.clock)
-        self.row, self.silent = row, silent
+        self.row, self.silent_owner = row, silent_owner
         self.history = History().fold_all(events)
+        self._inherited = set(self.history.in_flight())
         self.unclaimed = set(self.history.unclaimed(""))
         self.seed = str(self.history.started.get("seed", ""))
         self.workflow: WorkflowDefinition[..., Any] = site.workflows[row.workflow]
-        self.log = RunLog(site.journal, site.clock, row, self.history, standing=self._standing, folded=self._folded, wake=self._wake)
+        self.log = RunLog(
+            site.journal, site.clock, row, self.history, standing=self._standing, folded=self._folded, wake=self._wake, told=site.entered
+        )
         self.idle = False
         self._mail_came = True
         self._folded_mail: set[int] = set()
@@ -72,6 +75,17 @@ class RunDriver(Matching):
     def mail_came(self) -> None:
         """Say that mail was left for this run."""
         self._mail_came = True
+        self._wake()
+
+    def may_go_on(self, path: str) -> bool:
+        """Say whether a call that was in flight at the take-over may still be going on elsewhere."""
+        return self.silent_owner is not None and path in self._inherited
+
+    def silent_owner_gone(self) -> None:
+        """Say that the process from which the run was taken over is dead: what it had in flight has ended."""
+        self.silent_owner = None
+        for path in self._inherited:
+            self._tell(path)
         self._wake()
 
     def stop(self) -> None:
@@ -404,6 +418,7 @@ class RunDriver(Matching):
         try:
             if tasks:
                 await asyncio.wait(tasks, timeout=5.0)
+            await self.site.dispatched(self.row.id)  # a thread goes on sending when its task is gone
         finally:
             self.trampoline.unload()  # also when this driver is cancelled: garbage collection must not end a workflow's code
 

@@ -90,7 +90,7 @@ class Rungs:
             tools=tuple(tools),
             released={path: release.get("v") for path, release in driver.history.released.items()},
             facts=driver.released_facts(),
-            rejected=[rejection["output"] for rejection in self.state.rejections if rejection.get("output") is not None],
+            rejected=[rejection["output"] for rejection in self.state.rejections if _for_what_it_says(rejection)],
             role=self.definition.role,
             done_when=self.clauses,
             environment=driver.site.environment,
@@ -134,8 +134,6 @@ class Rungs:
         if entry is not None:
             payload["entry"] = entry.id
         await self.commit("agent.asked", payload, opened=[entry] if entry is not None else [])
-        if entry is not None:
-            self.driver.entered(entry)
 
     async def _answer(self, question: str) -> None:
         if self.definition.clarify is None:
@@ -221,7 +219,6 @@ class Rungs:
             await self.commit("agent.escalated", payload, opened=[entry])
         finally:
             driver.release(self.path)
-        driver.entered(entry)
 
     async def _released_by_person(self, decided: Mapping[str, Any], escalated: Mapping[str, Any]) -> None:
         await self._release(
@@ -345,3 +342,9 @@ class Rungs:
         for effect in lost:
             await driver.end_operation(effect.path)
         await saga.undo_all(driver, lost, self.path, over_pivot=True)
+
+
+def _for_what_it_says(rejection: Mapping[str, Any]) -> bool:
+    """Say whether an output was rejected for what it says; one that only came by way of a repeated step may come again."""
+    modes = {form.get("mode") for form in rejection.get("verdicts", ())}
+    return rejection.get("output") is not None and modes != {"FM-1.3"}

@@ -130,7 +130,7 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
             keys=_keys(effect, "open"),
         )
         return
-    may_look = definition is not None and definition.lookup is not None and not driver.silent
+    may_look = definition is not None and definition.lookup is not None and not driver.may_go_on(effect.path)
     if may_look and await _looked_up(driver, effect, definition):
         return
     if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
@@ -142,6 +142,8 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
         return
     while effect.stage == "doubt":
         await driver.event_at(effect.path)
+        if effect.stage == "doubt" and not may_look and not driver.may_go_on(effect.path) and await _looked_up(driver, effect, definition):
+            return
 
 
 async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> bool:
@@ -182,7 +184,6 @@ async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
     }
     entry = waiting.entry(driver, effect.path, "doubt", f"{effect.tool}: did it happen?", shows, ("done", "not-done", "abandon"))
     await driver.log.commit(("effect.doubted", effect.path, {"why": shows["why"], "entry": entry.id}), opened=[entry])
-    driver.entered(entry)
 
 
 # -- undo ----------
@@ -243,7 +244,7 @@ async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDe
             driver.site.function_of(helper),
             {**helper.arguments(result, arguments), **filled},
             definition.options.timeout,
-            keep_thread=True,
+            dispatch=driver.row.id,
         )
     except Exception as error:
         await _undo_failed(driver, effect, definition, number, error)
@@ -281,7 +282,6 @@ async def _letter(driver: RunDriver, effect: EffectState, definition: EffectDefi
         await driver.log.commit(*drafts, opened=[entry])
     finally:
         driver.release(effect.path)
-    driver.entered(entry)
 
 
 def _keys(effect: EffectState, state: Any) -> tuple[KeyChange, ...]:

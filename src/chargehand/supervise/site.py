@@ -10,7 +10,7 @@ import contextvars
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +138,7 @@ class Site:
     crash_point: Callable[[str, str], None] | None = None
     start: Callable[..., Coroutine[Any, Any, Any]] | None = None
     entered: Callable[[str, Any], None] | None = None
+    _dispatches: dict[asyncio.Future[Any], str] = field(default_factory=dict)
 
     def at(self, point: str, path: str) -> None:
         """Pass a named crash point; tests may raise or kill the process here."""
@@ -178,25 +179,43 @@ class Site:
         values: Mapping[str, Any],
         timeout: float | None = None,
         *,
-        keep_thread: bool = False,
+        dispatch: str | None = None,
     ) -> Any:
         """Call a user's function: async on the loop, sync in a thread. Raises `TimedOut` after `timeout` seconds.
 
-        `keep_thread`: a sync function that overruns is waited for all the same, because its dispatch has not ended.
+        `dispatch` is the id of the run that something is sent for: a sync function that overruns, or whose caller has gone,
+        is waited for all the same (`dispatched`), because its dispatch ends when its thread ends.
         """
         if _is_async(function):
             if timeout is None:
                 return await _not_cancelled_by_itself(function(**values))
             return await self.within(function(**values), timeout, function.__name__)
         context = contextvars.copy_context()
-        future = asyncio.get_running_loop().run_in_executor(self.threads, lambda: context.run(function, **values))
-        if timeout is None or keep_thread:
+        job = self.threads.submit(lambda: context.run(function, **values))
+        future = asyncio.wrap_future(job)
+        if dispatch is not None:
+            value = await self._dispatch(job, future, dispatch)
+        elif timeout is None:
             value = await future
         else:
             value = await self.within(future, timeout, getattr(function, "__name__", "the function"))
         if inspect.isawaitable(value):
             return await value
         return value
+
+    async def _dispatch(self, job: Future[Any], future: asyncio.Future[Any], run_id: str) -> Any:
+        self._dispatches[future] = run_id
+        future.add_done_callback(lambda done: self._dispatches.pop(done, None))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            job.cancel()  # it may not have begun
+            raise
+
+    async def dispatched(self, run_id: str | None = None) -> None:
+        """Return when no thread sends anything any more, for a run or at all. Until then others may not find out about it."""
+        while left := [future for future, owner in self._dispatches.items() if run_id in (None, owner)]:
+            await asyncio.wait(left)
 
     async def within(self, work: Any, timeout: float, name: str) -> Any:
         """Await `work`, at most so many seconds of this site's clock. Raises `TimedOut`."""

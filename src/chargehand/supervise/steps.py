@@ -234,7 +234,6 @@ async def _question(driver: RunDriver, ask: Ask) -> None:
             await driver.log.commit(("question.asked", ask.path, payload), opened=[entry])
         finally:
             driver.release(ask.path)
-        driver.entered(entry)
     state = driver.history.call(ask.path)
     while state.settled is None:
         if not await driver.event_at(ask.path, state.due) and state.settled is None:
