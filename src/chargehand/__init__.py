@@ -58,6 +58,7 @@ from chargehand.supervise.gates import ahead_by, gate, human, quorum
 from chargehand.supervise.verbs import (
     Failed,
     Finished,
+    StillWaiting,
     ask_human,
     fail,
     gather,
@@ -128,6 +129,7 @@ __all__ = [
     "RunRow",
     "RunView",
     "Spending",
+    "StillWaiting",
     "Supervisor",
     "TimedOut",
     "UnknownEntry",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,7 @@ class Instant:
     journal: Any
     facts: int
     now: float
+    world: Any = None
 
 
 class Kind(Protocol):
@@ -131,10 +132,14 @@ def entries_in(connection: apsw.Connection) -> list[str]:
 
 
 class Recorder:
-    """A journal around another one. Keeps an `Instant` before and after every commit, and with every fact."""
+    """A journal around another one. Keeps an `Instant` before and after every commit, and with every fact.
+
+    `world` returns a copy of what else belongs to an instant.
+    """
 
     def __init__(self, journal: Any, kind: Kind, book: Book, clock: FakeClock) -> None:
         self._journal, self._kind, self._book, self._clock = journal, kind, book, clock
+        self.world: Callable[[], Any] = lambda: None
         self.instants: list[Instant] = []
         self.recording = True
 
@@ -145,10 +150,10 @@ class Recorder:
         """Keep this instant, unless it is the same as the last."""
         if not self.recording:
             return
-        content, facts = self._kind.copy(self._journal), len(self._book.facts())
+        content, facts, world = self._kind.copy(self._journal), len(self._book.facts()), self.world()
         last = self.instants[-1] if self.instants else None
-        if last is None or facts != last.facts or not _same(content, last.journal):
-            self.instants.append(Instant(len(self.instants), what, content, facts, self._clock.now()))
+        if last is None or facts != last.facts or world != last.world or not _same(content, last.journal):
+            self.instants.append(Instant(len(self.instants), what, content, facts, self._clock.now(), world))
 
     def fact(self, fact: Fact) -> None:
         """Keep the instant of a new fact."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -103,7 +105,21 @@ async def regret(ref: str) -> None:
     fail("regretted")
 
 
-MARKET = [shop, give_back, wait, crew, give_up, jam, letter, regret]
+@step(name="kills its worker")
+async def kills(flag: str) -> str:
+    """Take the whole process down, until a file says that this is mended."""
+    if not os.path.exists(flag):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "mended"
+
+
+@workflow(name="market poison")
+async def poison(flag: str) -> str:
+    """A run that kills whoever drives it."""
+    return await kills(flag)
+
+
+MARKET = [shop, give_back, wait, crew, give_up, jam, letter, regret, poison]
 STALLS: list[Callable[[int], Call[Any]]] = [shop, give_back, wait, crew]
 
 

@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from .instants import entries_in
+from .market import poison
 from .town import Town, check_books, undisturbed
 from .worker import Crew, kill
 
@@ -24,7 +25,7 @@ async def town_of(folder: Path, crew: Crew, runs: int) -> AsyncIterator[Town]:
     await town.open(numbers)
     yield town
     await town.until(town.all_ended, "every run ended")
-    assert await town.outcomes() == expected
+    assert await town.outcomes() == expected | town.expected_more
     check_books(facts, town.book.facts())
     entries = entries_in(apsw.Connection(town.orders.journal))
     assert entries == sorted(f"{number} e" for number in numbers if number % 4 == 0)
@@ -58,6 +59,27 @@ async def test_one_worker(tmp_path: Path, crew: Crew) -> None:
 async def test_two_workers(tmp_path: Path, crew: Crew) -> None:
     """Two workers on one file take over from each other when one is killed."""
     await massacre(tmp_path, crew, runs=12, workers=2, kills=8, seed=2)
+
+
+async def test_poison(tmp_path: Path, crew: Crew) -> None:
+    """One run that kills its worker parks as poison after three times, and none of twenty others does with it."""
+    flag = tmp_path / "mended"
+    async with town_of(tmp_path, crew, 20) as town:
+        await town.office.start(poison(str(flag)), id="run-poison")
+
+        async def parked() -> bool:
+            if not crew.processes or not crew.processes[-1].is_alive():
+                town.hire()
+            return [entry.run_id for entry in await town.office.waiting(kinds=["poison"])] == ["run-poison"]
+
+        await town.until(parked, "it parks", people=False)
+        assert len(crew.processes) == 4, "three died, the fourth parked it"
+        others = [row for row in await town.office.runs(limit=100) if row.id != "run-poison"]
+        assert max(row.crashes for row in others) < 3
+        flag.touch()
+        await town.until(town.all_ended, "every run ended")
+        town.expected_more["run-poison"] = ("completed", 0, "mended", None)
+        assert town.decided["poison"] == 1
 
 
 @pytest.mark.slow

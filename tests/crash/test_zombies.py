@@ -100,6 +100,7 @@ async def test_a_zombie_sends_nothing(where: tuple[str, str], tmp_path: Path, cr
     await town.office.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [("after undo intent", "post"), ("commit on disk", "undo.intended")])
 async def test_a_zombie_undoes_nothing(where: tuple[str, str], tmp_path: Path, crew: Crew) -> None:
     """A worker that was stopped just before an undo, and taken over, does not undo when it wakes up."""
@@ -122,6 +123,26 @@ async def test_a_zombie_undoes_nothing(where: tuple[str, str], tmp_path: Path, c
 
 async def _has(town: Town, type: str, path: str) -> bool:
     return any((event.type, event.path) == (type, path) for event in await events(town))
+
+
+@pytest.mark.slow
+async def test_a_zombie_that_wakes_up_leaves_the_doubt(tmp_path: Path, crew: Crew) -> None:
+    """A worker that wakes up may still be sending: what is in doubt because of it stays in doubt."""
+    log = tmp_path / "zombie.log"
+    town = Town(tmp_path, crew, {"pace": SHORT})
+    await town.open([0])
+    zombie = town.hire(gate=str(tmp_path / "gate"), log=str(log))
+    await town.until(lambda: len(arrived(town)) == 3, "three effects are in flight", people=False)
+    send(zombie, signal.SIGSTOP)
+    town.hire()
+    await town.until(lambda: taken_over(town), "the run is taken over", people=False)
+    send(zombie, signal.SIGCONT)
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        assert not await _has(town, "effect.done", "gather.2/ship"), "looked up while it may still be sent"
+        await asyncio.sleep(0.02)
+    assert {entry.kind for entry in await town.office.waiting()} == {"doubt"}
+    await finish(town)
 
 
 async def test_a_dead_zombie_is_looked_up(tmp_path: Path, crew: Crew) -> None:

@@ -34,6 +34,7 @@ class Town:
     more: dict[str, Any] = field(default_factory=dict)
     decided: Counter[str] = field(default_factory=Counter)
     seen: set[str] = field(default_factory=set)
+    expected_more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.orders = Orders(str(self.folder / "journal.db"), str(self.folder / "book"), **self.more)

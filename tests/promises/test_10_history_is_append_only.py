@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chargehand import effect, injected, sleep, step, workflow
+from chargehand import effect, injected, sleep, step, wait_signal, workflow
 from chargehand.durable import Commit, Journal
 from chargehand.errors import Fenced, JournalCorrupt
 from chargehand.events import chain_hash
@@ -30,6 +30,12 @@ async def two(what: str, idempotency_key: str = injected()) -> str:
 @workflow
 async def counts() -> str:
     return await one() + await two("two")
+
+
+@workflow
+async def listens() -> int:
+    await one()
+    return await wait_signal("go", int)
 
 
 async def ended(supervised: Supervised) -> SupervisedRun[str]:
@@ -103,9 +109,10 @@ async def test_a_forged_chain_differs_from_the_head_kept_elsewhere(supervised: S
 
 async def test_nobody_but_the_claimant_appends(supervised: Supervised) -> None:
     """A zombie with an old epoch, and a driver with an old seq, are fenced off."""
-    run = await supervised.start(counts(), "r")
+    run = await supervised.start(listens(), "r")
     await supervised.rest()
     row = await run.row()
+    assert row.status == "waiting"
     journal: Journal = supervised.world.journal
     for epoch, before in ((row.epoch - 1, row.seq), (row.epoch, row.seq - 1), (row.epoch + 1, row.seq)):
         commit = Commit(row.number, "r", row.environment, epoch, before, (), "running")

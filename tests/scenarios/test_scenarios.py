@@ -10,9 +10,7 @@ import pytest
 
 from .runner import Scenario, played
 
-OPEN: dict[str, str] = {
-    "3_driving/contain_within": "gather takes no within= yet",
-}
+OPEN: dict[str, str] = {}
 """Scenarios that the engine does not obey yet, with what is wrong. Each fails as long as it is wrong, and the test when it is not."""
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*/*.txt"))

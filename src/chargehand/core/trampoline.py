@@ -40,6 +40,7 @@ class Ask:
     digest: str = ""
     branch: Branch | None = None
     scope: Scope | None = None
+    group: Group | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +54,8 @@ class Group:
     started: int = 0
     ended: int = 0
     stopping: bool = False
+    alarm: Ask | None = None
+    closed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +86,11 @@ class GatherAsk:
     scopes: list[Scope]
     at_once: int | None
     stop_early: bool
+    alarm: Ask | None = None
+
+
+UNFINISHED: Any = object()
+"""What a gather with an alarm gives for a branch that has not ended when the alarm goes off; the branch goes on."""
 
 
 current_branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("chargehand_branch", default=None)
@@ -108,6 +116,7 @@ class Trampoline:
         self._asks: list[Ask] = []
         self.branches: set[Branch] = set()
         self.withdrawn: list[Ask] = []
+        self.late: list[Branch] = []
         self.root: Branch | None = None
 
     def start(self, coroutine: Coroutine[Any, Any, Any], scope: Scope) -> Branch:
@@ -138,6 +147,9 @@ class Trampoline:
 
     def deliver(self, ask: Ask, ok: bool, value: Any) -> None:
         """Resume the branch that waits for `ask`: send the value, or throw the failure."""
+        if ask.group is not None:
+            self._close(ask.group)
+            return
         branch = ask.branch
         if branch is None or branch.waits is not ask:
             return
@@ -178,6 +190,9 @@ class Trampoline:
     def _open(self, branch: Branch, ask: GatherAsk) -> None:
         group = Group(branch, [], ask.at_once, ask.stop_early)
         branch.waits = group
+        if ask.alarm is not None:
+            group.alarm, ask.alarm.group = ask.alarm, group
+            self._asks.append(ask.alarm)
         for index, (body, scope) in enumerate(zip(ask.bodies, ask.scopes, strict=True)):
             context = branch.context.copy()
             child = Branch(body(), scope, context, group, index)
@@ -216,7 +231,9 @@ class Trampoline:
             for other in group.branches:
                 self._stop(other)
         self._fill(group)
-        if group.ended == len(group.branches):
+        if group.closed:
+            self.late.append(branch)
+        elif group.ended == len(group.branches):
             self._close(group)
 
     def _stop(self, branch: Branch) -> None:
@@ -233,8 +250,15 @@ class Trampoline:
             self._ready.append((branch, ("throw", Stopping())))
 
     def _close(self, group: Group) -> None:
+        """Resume who waits for a group: every branch has ended, or its alarm went off and the rest goes on by itself."""
+        if group.closed:
+            return
+        group.closed = True
         group.parent.waits = None
-        self._ready.append((group.parent, ("send", [(child.ok, child.value) for child in group.branches])))
+        if group.alarm is not None and group.ended == len(group.branches):
+            self.withdrawn.append(group.alarm)
+        ends = [(child.ok, child.value) if child.ended else (True, UNFINISHED) for child in group.branches]
+        self._ready.append((group.parent, ("send", ends)))
 
     def unload(self) -> None:
         """End every coroutine with `Unloading`; whatever the code awaits meanwhile raises it again."""

@@ -109,6 +109,9 @@ class Check(RunDriver):
         return tuple(begins)
 
     def _concluded(self, begins: Sequence[str]) -> Replayed:
+        ended = self.trampoline.root
+        if ended is not None and ended.ended and not self.trampoline.branches and (lost := self.lost_at_end(ended)) is not None:
+            self._found.note(lost)
         found = tuple(self._found.divergences)
         if found:
             return Replayed("diverges", found, tuple(begins))

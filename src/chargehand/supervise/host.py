@@ -8,7 +8,7 @@ from typing import Any
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
 from chargehand.core.states import AgentState, EffectState
-from chargehand.core.trampoline import Ask, Branch, stepping
+from chargehand.core.trampoline import Ask, Branch, Trampoline, stepping
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import is_failure
 from chargehand.supervise.log import RunLog
@@ -20,6 +20,7 @@ class Host:
     history: History
     log: RunLog
     unclaimed: set[str]
+    trampoline: Trampoline
 
     def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
         """Do a call of workflow code."""
@@ -53,6 +54,8 @@ class Host:
 
     def leave_scope(self, scope: Scope) -> Generator[Any, Any, None]:
         """Check that a scope that ends well has asked for every recorded effect in it."""
+        if any(scope.covers(branch.scope.path) for branch in self.trampoline.branches if branch is not stepping()):
+            return  # a branch that outlived its gather may still ask
         lost = self._lost_effects(scope.path)
         if lost:
             yield Ask(
@@ -64,6 +67,13 @@ class Host:
                     "code": f"the scope {scope.path!r} ended without asking for it",
                 },
             )
+
+    def lost_at_end(self, root: Branch) -> dict[str, Any] | None:
+        """Say which recorded effect the workflow has ended without asking for."""
+        lost = self._lost_effects("") if root.ok else []
+        if not lost:
+            return None
+        return {"path": lost[0], "recorded": self._described(lost[0]), "code": "the workflow ended without asking for it"}
 
     def _lost_effects(self, scope: str) -> list[str]:
         return [

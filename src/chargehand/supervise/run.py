@@ -20,7 +20,7 @@ import asyncio
 import contextvars
 import heapq
 import traceback
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from typing import Any
 
 from chargehand.core.history import History
@@ -156,7 +156,7 @@ class RunDriver(Matching):
             if await self._begin_held():
                 continue
             root = self.trampoline.root
-            if root is not None and root.ended and self.history.parked is None:
+            if root is not None and self._has_ended(root) and self.history.parked is None:
                 await self._root_ended(root)
                 continue
             await self._rest()
@@ -188,12 +188,7 @@ class RunDriver(Matching):
         self.trampoline.start(self._root(values), Scope(""))
 
     async def _root(self, values: dict[str, Any]) -> Any:
-        value = await self.workflow.function(**values)
-        lost = self._lost_effects("")
-        if lost:
-            shows = {"path": lost[0], "recorded": self._described(lost[0]), "code": "the workflow ended without asking for it"}
-            await _Ask(Ask("", "diverged", shows))
-        return value
+        return await self.workflow.function(**values)
 
     def _run_code(self) -> None:
         """Rule 1 and 2. Workflow code sees no current task, so that asyncio's own timeouts refuse to meddle with ours."""
@@ -337,8 +332,18 @@ class RunDriver(Matching):
 
     # -- ends ----------
 
+    def _has_ended(self, root: Branch) -> bool:
+        """Say whether the workflow has ended: with a value only when no branch that outlived its gather goes on."""
+        return root.ended and not (root.ok and self.trampoline.branches)
+
     async def _root_ended(self, root: Branch) -> None:
         """Decide how the run ends: with a value, by a failure, or not at all because of a bug."""
+        self._diverged = self._diverged or self.lost_at_end(root)
+        if self._diverged is not None:
+            return
+        bugs = [branch.value for branch in self.trampoline.late if not branch.ok and not is_failure(branch.value)]
+        if root.ok and bugs:
+            root.settle(False, bugs[0])
         if root.ok:
             try:
                 value = self.workflow.contract.result.to_json(self.workflow.contract.result.check(root.value))
@@ -428,13 +433,3 @@ class RunDriver(Matching):
             if letter.id not in self._folded_mail:  # its row is there until the commit that its events ride on
                 self._folded_mail.add(letter.id)
                 await fold_mail(self, letter)
-
-
-class _Ask:
-    """An awaitable that hands one ask to the trampoline."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return (yield self._ask)

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
 
 from chargehand.contracts import Codec, digest_of
 from chargehand.core.identity import Scope, draw, fraction
-from chargehand.core.trampoline import Ask, Branch, GatherAsk, Stopping, current_branch, stepping
+from chargehand.core.trampoline import UNFINISHED, Ask, Branch, GatherAsk, Stopping, current_branch, stepping
 from chargehand.errors import BranchesFailed, ForeignAwait, OutsideRun, RunFailed
 from chargehand.limits import Seconds, seconds
 from chargehand.supervise.call import Call, current_body, current_host
@@ -39,6 +39,11 @@ class Failed:
     """A contained branch failed; its effects are undone."""
 
     error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class StillWaiting:
+    """A contained branch had not ended in time. It goes on by itself, and the run does not end before it has."""
 
 
 def _here(what: str) -> tuple[Any, Branch]:
@@ -92,14 +97,29 @@ def gather(
 def gather(*calls: Call[T], at_once: int | None = None, stop_early: bool = False) -> Waits[tuple[T, ...]]: ...
 @overload
 def gather(*calls: Call[T], contain: Literal[True], at_once: int | None = None) -> Waits[tuple[Finished[T] | Failed, ...]]: ...
-def gather(*calls: Call[Any], at_once: int | None = None, stop_early: bool = False, contain: bool = False) -> Any:
+@overload
+def gather(
+    *calls: Call[T], contain: Literal[True], within: Seconds, at_once: int | None = None
+) -> Waits[tuple[Finished[T] | Failed | StillWaiting, ...]]: ...
+def gather(
+    *calls: Call[Any], at_once: int | None = None, stop_early: bool = False, contain: bool = False, within: Seconds | None = None
+) -> Any:
     """Make calls side by side and return their values in order. Each branch is a scope that undoes its own effects.
 
     Every branch ends, then one `BranchesFailed` lists the failures. `at_once` bounds how many run at the same time.
     `stop_early`: after the first failure the others start nothing new. `contain`: each branch ends as `Finished` or `Failed`.
+    `within` seconds (with `contain`): a branch that has not ended by then is `StillWaiting`. It goes on by itself, and the run
+    does not end before it has.
     """
+    if within is not None and not contain:
+        raise ValueError("within= goes with contain=True: a branch that has not ended in time has no value to give.")
     if at_once is not None and at_once < 1:
         raise ValueError(f"at_once is at least 1, not {at_once}.")
+
+    def alarm(path: str) -> Ask | None:
+        if within is None:
+            return None
+        return Ask(f"{path}.within", "timer", Wanted("within", due_in=seconds(within)), digest_of(seconds(within)))
 
     def begin() -> Generator[Any, Any, Any]:
         host, branch = _here("gather(…)")
@@ -107,7 +127,7 @@ def gather(*calls: Call[Any], at_once: int | None = None, stop_early: bool = Fal
         bodies: list[Callable[[], Coroutine[Any, Any, Any]]] = [
             _body(host, call, Scope(f"{path}.{number}", "branch")) for number, call in enumerate(calls, 1)
         ]
-        ends: list[tuple[bool, Any]] = yield GatherAsk(bodies, [Scope("")] * len(calls), at_once, stop_early)
+        ends: list[tuple[bool, Any]] = yield GatherAsk(bodies, [Scope("")] * len(calls), at_once, stop_early, alarm(path))
         return _joined(ends, contain)
 
     return Waits(begin)
@@ -137,7 +157,7 @@ def _joined(ends: list[tuple[bool, Any]], contain: bool) -> Any:
     if bugs:
         raise bugs[0]
     if contain:
-        return tuple(Finished(value) if ok else Failed(value) for ok, value in ends)
+        return tuple(StillWaiting() if value is UNFINISHED else Finished(value) if ok else Failed(value) for ok, value in ends)
     failures = [error for ok, error in ends if not ok and not isinstance(error, Stopping)]
     if failures:
         raise BranchesFailed(f"{len(failures)} of {len(ends)} branches failed", failures)

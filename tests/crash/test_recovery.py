@@ -1,0 +1,96 @@
+"""What a run owes while it recovers: a poison run rests, also in its rollback; a back-off hears; claims are not trusted too long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chargehand import Decision, Pace, Person, Supervisor
+
+from .clock import FakeClock
+from .comparing import check_equal, end_of
+from .examples import ALL
+from .instants import InMemory, Instant
+from .outside import Outside
+from .playing import ids_of, supervisor_of, undisturbed
+from .world import Book, World
+
+ANN = Person("ann")
+
+
+async def instant_of(name: str, what: str, folder: str) -> tuple[Any, Instant, list[Any]]:
+    """Return the undisturbed end of an example, its first instant of this name, and the world's book then."""
+    expected, instants, facts = await undisturbed(name, InMemory(), folder)
+    instant = next(instant for instant in instants if instant.what == what)
+    return expected, instant, facts[: instant.facts]
+
+
+async def test_poison_in_a_rollback(tmp_path: Path) -> None:
+    """A run whose worker died three times over one undo parks as poison and touches nothing until a person lets it go on."""
+    name = "rolling back"
+    expected, instant, facts = await instant_of(name, "after undo.intended", str(tmp_path))
+    clock, book, kind = FakeClock(instant.now), Book(facts), InMemory()
+    journal = kind.open(instant.journal, clock, str(tmp_path))
+    run = journal._store.runs[1]
+    run.row = replace(run.row, crashes=2)  # the third death is the one that this worker finds
+    world = World(book, ALL[name].troubles)
+    async with supervisor_of(ALL[name], journal, clock, world) as supervisor:
+        outside = Outside(supervisor, world, clock, ALL[name])
+        await outside.rest(["run-1"])
+        row = await supervisor.row("run-1")
+        (entry,) = await supervisor.waiting()
+        assert (row.status, row.reason, entry.kind) == ("parked", "poison", "poison")
+        assert entry.shows["in_flight"] == ["charge#2"]
+        assert book.facts() == facts, "a parked run undid something"
+        await supervisor.decide(entry, Decision("resume"), by=ANN)
+        await outside.play(["run-1"])
+        found = await end_of(supervisor, ids_of(ALL[name]), book.facts(), kind, journal)
+    check_equal(ALL[name], expected, found, facts, [])
+
+
+async def test_poison_in_a_rollback_cannot_be_cancelled(tmp_path: Path) -> None:
+    """Cancelling what is being rolled back already is refused, and the entry stays."""
+    _, instant, facts = await instant_of("rolling back", "after undo.intended", str(tmp_path))
+    clock = FakeClock(instant.now)
+    journal = InMemory().open(instant.journal, clock, str(tmp_path))
+    run = journal._store.runs[1]
+    run.row = replace(run.row, crashes=2)
+    world = World(Book(facts))
+    async with supervisor_of(ALL["rolling back"], journal, clock, world) as supervisor:
+        outside = Outside(supervisor, world, clock, ALL["rolling back"])
+        await outside.rest(["run-1"])
+        (entry,) = await supervisor.waiting()
+        await supervisor.decide(entry, Decision("cancel"), by=ANN)
+        await outside.rest(["run-1"])
+        assert [left.id for left in await supervisor.waiting()] == [entry.id]
+
+
+async def test_a_step_in_back_off_hears(tmp_path: Path) -> None:
+    """A step that waits for its next try, found after a crash, holds up neither a cancel nor a supervisor that leaves."""
+    _, instant, facts = await instant_of("retrying", "after call.retrying", str(tmp_path))
+    clock = FakeClock(instant.now)
+    journal = InMemory().open(instant.journal, clock, str(tmp_path))
+    world = World(Book(facts))
+    first = supervisor_of(ALL["retrying"], journal, clock, world)
+    async with first:
+        outside = Outside(first, world, clock, ALL["retrying"])
+        await outside.rest(["run-1"])
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 2.0, "a back-off held the supervisor back"
+    async with supervisor_of(ALL["retrying"], journal, clock, world) as supervisor:
+        await supervisor.cancel("run-1")
+        await Outside(supervisor, world, clock, ALL["retrying"]).rest(["run-1"])
+        until = time.monotonic() + 5
+        while (await supervisor.row("run-1")).status != "cancelled":
+            assert time.monotonic() < until, "a back-off was deaf to a cancel"
+            await asyncio.sleep(0.001)
+    assert clock.now() == instant.now, "no time passed"
+
+
+async def test_a_claim_is_trusted_less_long_than_others_wait() -> None:
+    """A driver trusts its claim a lease less than others wait before they take over: its last beat may be that old."""
+    supervisor = Supervisor("memory:", pace=Pace(lease=10.0, silent_after=60.0))
+    assert supervisor.site.silent_after == 50.0
