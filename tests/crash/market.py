@@ -11,7 +11,7 @@ from typing import Any
 from chargehand import Failure, Feedback, Rejected, agent, fail, gate, gather, saga, sleep, step, workflow
 from chargehand.supervise.call import Call
 
-from .tools import charge, enter, note, order, post, search, ship
+from .tools import charge, enter, note, open_account, order, post, search, ship
 
 
 @workflow(name="market shop")
@@ -119,7 +119,14 @@ async def poison(flag: str) -> str:
     return await kills(flag)
 
 
-MARKET = [shop, give_back, wait, crew, give_up, jam, letter, regret, poison]
+@workflow(name="market account")
+async def account(group: int, number: int) -> str:
+    """Several runs want one account: a business key across runs."""
+    await note(f"{number} asks")
+    return await open_account(f"group {group}")
+
+
+MARKET = [shop, give_back, wait, crew, give_up, jam, letter, regret, poison, account]
 STALLS: list[Callable[[int], Call[Any]]] = [shop, give_back, wait, crew]
 
 

@@ -23,7 +23,7 @@ from .world import Fact, World
 ROUNDS = 300
 """How often the outside may act on a run of the catalogue. More means that it goes in circles."""
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 """Real seconds in which a run has to come to rest."""
 
 

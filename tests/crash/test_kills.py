@@ -11,9 +11,10 @@ import apsw
 import pytest
 
 from .instants import entries_in
-from .market import poison
+from .market import account, poison
 from .town import Town, check_books, undisturbed
 from .worker import Crew, kill
+from .world import gross
 
 
 @asynccontextmanager
@@ -59,6 +60,25 @@ async def test_one_worker(tmp_path: Path, crew: Crew) -> None:
 async def test_two_workers(tmp_path: Path, crew: Crew) -> None:
     """Two workers on one file take over from each other when one is killed."""
     await massacre(tmp_path, crew, runs=12, workers=2, kills=8, seed=2)
+
+
+async def test_one_key_many_runs(tmp_path: Path, crew: Crew) -> None:
+    """Runs that ask for the same thing under one business key share one doing, whoever is killed in the middle of it."""
+    town = Town(tmp_path, crew)
+    await town.office.journal.open()
+    await town.office.start_many([(account(number % 3, number), f"run-{number}") for number in range(12)])
+    worker = town.hire()
+    for more in (2, 5, 9, 14):
+        await town.until(lambda more=more: len(town.book.facts()) >= more, "work goes on")
+        kill(worker)
+        worker = town.hire()
+    await town.until(town.all_ended, "every run ended")
+    found = await town.outcomes()
+    assert {outcome[0] for outcome in found.values()} == {"completed"}
+    assert all(found[f"run-{number}"][2] == f"account-group {number % 3}-receipt" for number in range(12))
+    assert sum(outcome[1] for outcome in found.values()) == 3, "one of each group owns it"
+    assert gross(town.book.facts()) == {("account", f"group {group}"): 1 for group in range(3)}
+    await town.office.close()
 
 
 async def test_poison(tmp_path: Path, crew: Crew) -> None:
