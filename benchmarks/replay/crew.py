@@ -1,9 +1,10 @@
 """The crew: every recorded tool as one of our reads or effects, the recorded model as an agent, and the workflows.
 
 A tool is a read when no call of that name ever changed anything, and an effect otherwise; the name decides, never the
-single call. An effect can be looked up by its key, so that a refusal after a crash is no doubt. The agent issues its recorded calls in their order. It cannot react: a refused call is a call without result,
-and the next one comes all the same. Recorded errors are raised as errors; what could not be parsed is a call of the tool
-`unparsable`, which always fails.
+single call. An effect can be looked up by its key: without that, one that a crash interrupted and that then refuses its
+arguments would stay in doubt, rightly. The agent issues its recorded calls in their order. It cannot react: a refused
+call is a call without result, and the next one comes all the same. Recorded errors are raised as errors; what could not
+be parsed is a call of the tool `unparsable`, which always fails.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
     python -m benchmarks.replay.worker --folder F --runs 3,17 --ends failed --hold 3:0:undo,17:1:undone --think 0.002
 
 It writes a line ``started`` when all runs are on disk, ``held`` when every run of the plan stands at its place, and ends
-when all runs have ended. Started again with the same folder it goes on with what is there.
+when all runs have ended or wait for a person. Started again with the same folder it goes on with what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import sys
 from collections import Counter
@@ -21,6 +22,9 @@ from benchmarks.replay.crew import Mode
 from benchmarks.replay.desk import Desk
 from benchmarks.replay.play import Player, run_id
 from chargehand import Failure
+
+WAITS_SECONDS = 60
+"""How long a run may take. One that waits for a person is left as it is, and the parent sees it."""
 
 
 @dataclass
@@ -68,10 +72,8 @@ async def work(folder: Path, numbers: list[int], ends: str, holds: Holds) -> Non
         views = await supervisor.start_many([(workflow(run.number, run.task.request), run_id(run)) for run in runs])
         say("started")
         for view in views:
-            try:
-                await view.result()
-            except Failure:
-                continue
+            with contextlib.suppress(Failure, TimeoutError):
+                await view.result(timeout=WAITS_SECONDS)
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ class Unserialisable(ChargehandError):
     blame: ClassVar[Blame] = "yours"
 
 
-class TooLarge(ChargehandError):
+class TooLarge(Unserialisable):
     """A value is larger than the journal takes."""
 
     code = "too-large"

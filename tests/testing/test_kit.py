@@ -138,6 +138,17 @@ async def test_a_thread_is_waited_for_and_a_hanging_call_overtaken(supervised: S
     assert supervised.clock.now() - started == pytest.approx(61.0, abs=1.0)
 
 
+async def test_a_call_that_really_sleeps_is_waited_for(supervised: Supervised) -> None:
+    """A stand-in that sleeps for real is not overtaken by its timeout."""
+
+    async def naps(n: int) -> int:
+        await asyncio.sleep(0.1)
+        return n
+
+    supervised.replace(hangs, naps)
+    assert await supervised.run(patient(1)) == "no failure"
+
+
 async def test_a_run_that_nobody_decides_fails_the_test(supervised: Supervised) -> None:
     """`Stuck` names what waits and what was not played."""
     supervised.replace(Books, Books())

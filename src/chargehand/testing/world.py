@@ -358,11 +358,15 @@ class World:
         return sum(process.threads.busy for process in self.processes)
 
     def _patience_now(self) -> float:
+        """Return how long the loop may be idle before time overtakes a call: long when the call really sleeps or talks."""
         if self._busy_threads():
             return _LIMIT_REAL_SECONDS
-        selector = getattr(asyncio.get_running_loop(), "_selector", None)
+        loop = asyncio.get_running_loop()
+        selector, timers = getattr(loop, "_selector", None), getattr(loop, "_scheduled", None)
         sockets = len(selector.get_map()) - 1 if selector is not None else 1
-        return _PATIENCE_WITH_IO if sockets > 0 else self.patience
+        carriers = sum(1 for process in self.processes if process.worker)  # each looks around on a timer of its own
+        sleeping = sum(1 for timer in timers if not timer.cancelled()) - carriers if timers is not None else 1
+        return _PATIENCE_WITH_IO if sockets > 0 or sleeping > 0 else self.patience
 
     async def _play(self) -> bool:
         """Let people decide what they were told to; say whether anything was decided."""
