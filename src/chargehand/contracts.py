@@ -30,7 +30,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError, to_json
 
-from chargehand.errors import DefinitionError, InvalidInput, MissingAnnotation, SecretArgument, Unserialisable
+from chargehand.errors import DefinitionError, InvalidInput, MissingAnnotation, SecretArgument, TooLarge, Unserialisable
 from chargehand.verdicts import Clarify, Feedback
 
 MISSING: Any = inspect.Parameter.empty
@@ -151,11 +151,13 @@ class Codec:
             return value
         try:
             form = self.adapter.dump_python(value, mode="json", warnings="error")
-            _canonical(form).encode()
+            size = len(_canonical(form).encode())
         except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Unserialisable(
                 f"{self.where} cannot be written to the journal: {_short(value)}: {error}. Give plain data, a dataclass or a Pydantic model."
             ) from error
+        if size > VALUE_BYTES_MAX:
+            raise TooLarge(_too_large(self.where, size))
         return form
 
     def from_json(self, form: Any) -> Any:
@@ -175,13 +177,19 @@ class Codec:
         return self.adapter.json_schema()
 
 
+def _too_large(where: str, size: int) -> str:
+    return f"{where} has {size:,} bytes; the journal takes {VALUE_BYTES_MAX:,}. Store it elsewhere and pass its address."
+
+
 def _checked_text(value: str, where: str) -> None:
     try:
-        value.encode()
+        size = len(value.encode())
     except UnicodeEncodeError as error:
         raise Unserialisable(
             f"{where} holds half of a surrogate pair, which is no text: {_short(value)}. Decode it properly first."
         ) from error
+    if size > VALUE_BYTES_MAX:
+        raise TooLarge(_too_large(where, size))
 
 
 def _short(value: Any, limit: int = 120) -> str:

@@ -58,6 +58,7 @@ R = TypeVar("R")
 
 _START_BATCH = 1000
 _POLL_SECONDS = 0.25
+_LOCAL_POLL_SECONDS = 5.0
 
 
 class Resource(Generic[R]):
@@ -330,10 +331,8 @@ class Supervisor:
                 self._forget(id, future)
                 return row
             local = self.carrier is not None and row.owner == self.site.worker
-            await asyncio.wait({future}, timeout=None if local and self.clock_is_real else _POLL_SECONDS)
+            await asyncio.wait({future}, timeout=_LOCAL_POLL_SECONDS if local else _POLL_SECONDS)
             self._forget(id, future)
-
-    clock_is_real = True
 
     def _forget(self, id: str, future: asyncio.Future[None]) -> None:
         left = [other for other in self._ends.get(id, []) if other is not future]

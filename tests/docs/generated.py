@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import ast
 import configparser
+import inspect
 import re
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import chargehand
 from chargehand.core.lifecycle import EFFECT_MOVES, OPEN_STAGES, SETTLED_STAGES, STANDING_STAGES
 from chargehand.errors import (
     ChargehandError,
@@ -119,6 +123,123 @@ def error_facts(kind: type[ChargehandError]) -> str:
     )
 
 
+# -- the Python reference ----------
+
+GROUPS: dict[str, str] = {
+    "decorators": "workflow agent step read effect injected",
+    "calls in workflows": ("Call gather Finished Failed StillWaiting saga sleep wait_signal ask_human start fail now uuid4 random"),
+    "agents": "Done Feedback Clarify retry reassign escalate fall_back give_up",
+    "gates": "gate Verdict GateContext Fact complete consistent grounded no_repeat quorum ahead_by human",
+    "effects": "Approval Retry",
+    "decisions": "Waiting Person Decision Approve Reject Release Edit Answer DoneByHand DidNotHappen Redrive Fail Abandon",
+    "supervisor": "Supervisor RunView RunRow Event Resource Pace run_sync",
+    "limits": "Budget spending Spending AtOnce Rate Breaker",
+    "errors": (
+        "ChargehandError Failure Rejected CallFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
+        "RunFailed RunCancelled BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "
+        "UnknownRun UnknownEntry DecisionRefused JournalError"
+    ),
+}
+_LINE = 110
+
+
+def reference(group: str) -> str:
+    """Return the entries of one group of public names: heading, signatures, docstring, and the methods of a class."""
+    return "\n\n".join(_entry(name, getattr(chargehand, name)) for name in GROUPS[group].split())
+
+
+def _entry(name: str, thing: Any) -> str:
+    parts = [f"### `{name}`", _code(_signatures(name, thing)), _prose(inspect.getdoc(thing) or "")]
+    if not isinstance(thing, type):
+        return "\n\n".join(parts)
+    if issubclass(thing, ChargehandError):
+        named = next(base for base in thing.__mro__[1:] if base is Exception or base.__name__ in chargehand.__all__)
+        parts.append(f"A kind of `{named.__name__}`; its code is [`{thing.code}`](failures.md#{thing.code}).")
+        return "\n\n".join(parts)
+    lines = [_member(name, method) for name, method in vars(thing).items() if not name.startswith("_")]
+    said = [line for line in lines if line]
+    return "\n\n".join([*parts, *(["\n".join(said)] if said else [])])
+
+
+def _member(name: str, method: Any) -> str:
+    """Return the line of a method or property; nothing for a field, whose place is the signature."""
+    if isinstance(method, property):
+        return f"* `.{name}`: {' '.join((inspect.getdoc(method) or '').split())}"
+    if not inspect.isfunction(method):
+        return ""
+    prefix = "await " if inspect.iscoroutinefunction(method) else "async for … in " if inspect.isasyncgenfunction(method) else ""
+    signature = " ".join(_signature(f".{name}", inspect.signature(method), wide=True).split())
+    return f"* `{prefix}{signature}`: {_one_line(inspect.getdoc(method) or '')}"
+
+
+def _one_line(said: str) -> str:
+    return " ".join(re.sub(r"\n\s*\n", "\n", said).replace("``", "`").split())
+
+
+def _signatures(name: str, thing: Any) -> str:
+    signature = inspect.signature(thing)
+    if [parameter.kind for parameter in signature.parameters.values()] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
+        return "\n".join(_signature(name, inspect.signature(overload)) for overload in typing.get_overloads(thing))
+    return _signature(name, signature, returns=not isinstance(thing, type))
+
+
+def _signature(name: str, signature: inspect.Signature, *, returns: bool = True, wide: bool = False) -> str:
+    """Return a signature as it was written, on one line or with a line for each parameter."""
+    words: list[str] = []
+    star = False
+    positional = False
+    for parameter in signature.parameters.values():
+        if parameter.name.startswith("_") or parameter.name == "self":
+            continue
+        if positional and parameter.kind is not parameter.POSITIONAL_ONLY:
+            words.append("/")
+        positional = parameter.kind is parameter.POSITIONAL_ONLY
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            words.append("*")
+        star = star or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        words.append(_parameter(parameter))
+    if positional:
+        words.append("/")
+    end = f" -> {signature.return_annotation}" if returns and signature.return_annotation is not signature.empty else ""
+    line = f"{name}({', '.join(words)}){end}"
+    if wide or len(line) <= _LINE:
+        return line
+    return "\n".join([f"{name}(", *(f"    {word}," for word in words), f"){end}"])
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    said = f"{stars}{parameter.name}"
+    if parameter.annotation is not parameter.empty:
+        said += f": {parameter.annotation}"
+    if parameter.default is not parameter.empty:
+        said += f" = {'…' if repr(parameter.default).startswith('<') else repr(parameter.default)}"
+    return said
+
+
+def _code(text: str) -> str:
+    return f"```python\n{text}\n```"
+
+
+def _prose(docstring: str) -> str:
+    """Return a docstring as Markdown: its sections of arguments and errors become lists."""
+    lines: list[str] = []
+    section = False
+    for line in docstring.replace("``", "`").splitlines():
+        if line in ("Args:", "Raises:"):
+            section = True
+            lines += [line, ""]
+        elif section and line.startswith("    ") and not line.startswith("     "):
+            name, colon, said = line.strip().partition(":")
+            lines.append(f"* `{name}`:{said}" if colon and name.isidentifier() else f"* {line.strip()}")
+        elif section and line.startswith("     "):
+            lines.append(f"  {line.strip()}")
+        else:
+            section = section and not line
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "effect life": effect_life,
     "effect stages": effect_stages,
@@ -128,6 +249,8 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 for _kind in documented_errors():
     PARTS[f"error {_kind.code}"] = lambda kind=_kind: error_facts(kind)  # type: ignore[misc]
+for _group in GROUPS:
+    PARTS[f"reference {_group}"] = lambda group=_group: reference(group)  # type: ignore[misc]
 
 
 def renewed(text: str) -> str:

@@ -34,7 +34,7 @@ async def test_it_happens_as_written(path: Path, request: pytest.FixtureRequest)
     """What a scenario says follows each command, and nothing else."""
     scenario = Scenario.parse(path.read_text())
     found = await played(scenario)
-    if request.config.getoption("--rewrite-scenarios") and f"{path.parent.name}/{path.stem}" not in OPEN:
+    if request.config.getoption("--rewrite-scenarios", default=False) and f"{path.parent.name}/{path.stem}" not in OPEN:
         path.write_text(scenario.rewritten(found))
         return
     expected = [line for command, lines in scenario.script for line in [f"> {command}", *lines]]

@@ -64,6 +64,7 @@ class EmbeddedCarrier:
         self._ticked = threading.Event()
         self._stop_beating = threading.Event()
         self._backoff: dict[int, float] = {}
+        self._redrives: set[asyncio.Task[None]] = set()
         self._quiet_at = site.clock.monotonic()
         self._somebody_died = True
         self._dropped: list[asyncio.Task[None]] = []
@@ -158,13 +159,22 @@ class EmbeddedCarrier:
         self._backoff[row.number] = pause
         if self._draining:
             return
-        loop = asyncio.get_running_loop()
-        loop.call_later(pause, lambda: loop.create_task(self._redrive(row)))
+        asyncio.get_running_loop().call_later(pause, self._begin_redrive, row)
+
+    def _begin_redrive(self, row: RunRow) -> None:
+        task = asyncio.get_running_loop().create_task(self._redrive(row))
+        self._redrives.add(task)
+        task.add_done_callback(self._redrives.discard)
 
     async def _redrive(self, row: RunRow) -> None:
         if self._draining or row.number in self._tasks:
             return
-        fresh = await self.site.journal.run(row.id)
+        try:
+            fresh = await self.site.journal.run(row.id)
+        except JournalError as error:
+            logger.error("run %s cannot be read: %s", row.id, error)
+            self._again_later(row)
+            return
         if fresh is not None and fresh.owner == self.site.worker and fresh.epoch == row.epoch:
             self.drive(fresh)
 

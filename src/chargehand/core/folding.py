@@ -224,7 +224,7 @@ def _agent_failed(history: History, event: Event) -> AgentState:
 
 def _effect(history: History, event: Event) -> EffectState:
     effect = history.effect(event.path)
-    history.effect_moved()
+    history.effect_moved(event.path)
     effect.stage = moved(effect.stage, event.type, event.path)
     payload = event.payload
     effect.digest = payload.get("d", effect.digest)

@@ -41,7 +41,8 @@ class History:
         self.raised: dict[str, int] = {}
         self.signals: dict[str, list[Any]] = {}
         self._effects: dict[str, EffectState] = {}
-        self._standing: int | None = 0
+        self._moved: set[str] = set()
+        self._standing: set[str] = set()
 
     def fold(self, event: Event) -> CallState | None:
         """Take one event. Returns the call it concerns, None when it concerns the run."""
@@ -106,19 +107,23 @@ class History:
                 self.scope_pivots.pop(name, None)
                 if isinstance(gone, EffectState):
                     del self._effects[name]
+                    self.effect_moved(name)
                     self.effect(name).generation = gone.generation + 1
-        self.effect_moved()
 
     def standing(self) -> int:
         """Return how many effects of this run are, or may be, in the world."""
-        if self._standing is None:
-            effects = self._effects.values()
-            self._standing = sum(1 for effect in effects if _stands(effect))
-        return self._standing
+        for path in self._moved:
+            effect = self._effects.get(path)
+            if effect is not None and _stands(effect):
+                self._standing.add(path)
+            else:
+                self._standing.discard(path)
+        self._moved.clear()
+        return len(self._standing)
 
-    def effect_moved(self) -> None:
-        """Note that the count of standing effects has to be taken anew."""
-        self._standing = None
+    def effect_moved(self, path: str) -> None:
+        """Note that an effect may stand now, or no longer."""
+        self._moved.add(path)
 
     def in_flight(self) -> list[str]:
         """Return the paths of the effects whose outcome the journal does not know."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from chargehand.errors import BranchesFailed, CallFailed, Failure, failure_from_record
 
+MESSAGE_CHARACTERS_MAX = 4000
 _MARK = "__chargehand_path__"
 
 
@@ -26,13 +27,18 @@ def recorded_failure(error: BaseException, raises: Sequence[type[Exception]] = (
         branches = [recorded_failure(branch) for branch in error.failures]
         return {"code": error.code, "message": error.message, "branches": branches}
     if isinstance(error, Failure):
-        return error.record()
+        return {name: _text(value) if isinstance(value, str) else value for name, value in error.record().items()}
     for kind in raises:
         if isinstance(error, kind):
-            return {"code": "raised", "type": kind.__name__, "message": str(error)}
+            return {"code": "raised", "type": kind.__name__, "message": _text(str(error))}
     if hasattr(error, _MARK):
-        return {"code": "raised", "type": type(error).__name__, "message": str(error)}
-    return CallFailed(type(error).__name__, str(error)[:2000]).record()
+        return {"code": "raised", "type": type(error).__name__, "message": _text(str(error))}
+    return CallFailed(type(error).__name__, _text(str(error))).record()
+
+
+def _text(message: str) -> str:
+    """Return a message that the journal can hold: of a bounded length, and with half surrogate pairs spelled out."""
+    return message[:MESSAGE_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()
 
 
 def failure_of(call: Any, form: dict[str, Any], path: str) -> Exception:
@@ -50,7 +56,10 @@ def failure_of(call: Any, form: dict[str, Any], path: str) -> Exception:
 def _raised(form: dict[str, Any], raises: Sequence[type[Exception]]) -> Exception:
     for kind in raises:
         if kind.__name__ == form.get("type"):
-            return kind(form.get("message", ""))
+            try:
+                return kind(form.get("message", ""))
+            except Exception:  # its constructor wants more than a message
+                break
     return CallFailed(str(form.get("type")), str(form.get("message", "")))
 
 

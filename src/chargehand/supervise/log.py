@@ -17,8 +17,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
+from chargehand.contracts import VALUE_BYTES_MAX
 from chargehand.core.history import History
 from chargehand.durable import (
     BLOB_BYTES,
@@ -34,7 +35,7 @@ from chargehand.durable import (
     RunStatus,
     Waiting,
 )
-from chargehand.errors import JournalError, KeyHeld, TooLarge
+from chargehand.errors import JournalError, KeyHeld, TooLarge, Unserialisable
 from chargehand.events import Event, Record, chain_hash
 
 logger = logging.getLogger("chargehand")
@@ -42,8 +43,8 @@ logger = logging.getLogger("chargehand")
 Draft = tuple[str, str, dict[str, Any]]
 """An event to be: type, path, payload."""
 
-VALUE_BYTES_MAX = 64 * 1024 * 1024
-_BLOB_FIELDS = ("v", "args", "output", "input", "evidence")
+PAYLOAD_BYTES_MAX = 3 * VALUE_BYTES_MAX
+_BLOB_FIELDS = ("v", "args", "output", "input", "evidence", "tools", "shows", "e")
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +58,7 @@ class Part:
     mail: Sequence[int] = ()
     progress: bool = False
     work: Callable[[Any], Sequence[Draft]] | None = None
+    raw: Sequence[bytes] = ()
     done: asyncio.Future[list[Event]] | None = None
 
     @property
@@ -142,7 +144,8 @@ class RunLog:
         progress: bool = False,
     ) -> None:
         """Fold events now and put them at the head of the next commit. For what would be found out again after a crash."""
-        self._notes.append(Part(drafts, opened=opened, closed=closed, mail=mail, progress=progress))
+        raw = [_written(payload, path) for _, path, payload in drafts]
+        self._notes.append(Part(drafts, opened=opened, closed=closed, mail=mail, progress=progress, raw=raw))
         time = self.time()
         for kind, path, payload in drafts:
             self._noted_seq = max(self._noted_seq, self.seq) + 1
@@ -156,7 +159,11 @@ class RunLog:
         return max(self.clock.now(), self.history.time)
 
     def put(self, part: Part) -> asyncio.Future[list[Event]]:
-        """Queue a part for the next flush and return the future of its events."""
+        """Queue a part for the next flush and return the future of its events.
+
+        Raises `Unserialisable` at once, to who made the part, when the journal could not hold it.
+        """
+        part.raw = [_written(payload, path) for _, path, payload in part.drafts]
         part.done = asyncio.get_running_loop().create_future()
         self._parts.append(part)
         self._wake()
@@ -187,6 +194,7 @@ class RunLog:
                 await self._write(parts, leave=leave and final, close_all=close_all and final)
             except KeyHeld as refused:
                 _refuse(parts, refused)
+                continue
             except JournalError as error:
                 _refuse(parts, error)
                 raise
@@ -210,14 +218,15 @@ class RunLog:
         batch = _Batch()
         state = (self.seq, self.head)
         notes, self._notes = self._notes, []
-        for draft in (draft for note in notes for draft in note.drafts):
-            self._record(draft, time, batch)
+        for note in notes:
+            for draft, raw in zip(note.drafts, note.raw, strict=True):
+                self._record(draft, raw, time, batch)
         known = len(batch.events)
         slices: list[tuple[Part, int, int]] = []
         for part in parts:
             start = len(batch.events)
-            for draft in part.drafts:
-                self._record(draft, time, batch)
+            for draft, raw in zip(part.drafts, part.raw, strict=True):
+                self._record(draft, raw, time, batch)
             slices.append((part, start, len(batch.events)))
         commit = self._commit([*notes, *parts], batch, leave=leave, close_all=close_all, before=state[0])
         if parts and parts[0].work is not None:
@@ -229,6 +238,7 @@ class RunLog:
             await self.journal.append(commit)
         except BaseException:
             self.seq, self.head = state
+            self._noted_seq = self.seq
             self._notes = notes + self._notes
             raise
         self._tell_host(leaving, commit.opened)
@@ -269,14 +279,17 @@ class RunLog:
             drafts = work(transaction)
             blobs_before = len(batch.blobs)
             for draft in drafts:
-                self._record(draft, time, batch)
+                self._record(draft, _written(draft[2], draft[1]), time, batch)
             slices[0] = (part, start, len(batch.events))
             return batch.records[start:], batch.blobs[blobs_before:]
 
         return run
 
     def _commit(self, parts: list[Part], batch: _Batch, *, leave: bool, close_all: bool, before: int) -> Commit:
-        self.last = standing = self._standing()
+        standing = self._standing()
+        if any(record.type == "run.rolling_back" for record in batch.records):
+            standing = Standing("rolling back", None, standing.due)  # the row says so before the event is folded
+        self.last = standing
         one = parts[0] if len(parts) == 1 else _joined(parts)
         return Commit(
             run=self.row.number,
@@ -299,11 +312,10 @@ class RunLog:
             leave=leave,
         )
 
-    def _record(self, draft: Draft, time: float, batch: _Batch) -> None:
+    def _record(self, draft: Draft, raw: bytes, time: float, batch: _Batch) -> None:
         kind, path, payload = draft
-        raw = to_json(payload)
         if len(raw) > BLOB_BYTES:
-            raw = _with_blobs(payload, path, batch)
+            raw = _with_blobs(payload, batch)
         self.seq += 1
         self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest(), self._chain_key)
         batch.records.append(Record(self.seq, time, kind, path, raw, self.head))
@@ -329,17 +341,24 @@ def _refuse(parts: list[Part], error: BaseException) -> None:
             part.done.exception()  # seen: the caller may be gone
 
 
-def _with_blobs(payload: dict[str, Any], path: str, batch: _Batch) -> bytes:
+def _written(payload: dict[str, Any], path: str) -> bytes:
+    """Return a payload's JSON. Raises `Unserialisable` or `TooLarge`."""
+    try:
+        raw = to_json(payload)
+    except PydanticSerializationError as error:
+        raise Unserialisable(f"What is to be recorded at {path!r} cannot be written as JSON: {error}") from error
+    if len(raw) > PAYLOAD_BYTES_MAX:
+        raise TooLarge(f"What is to be recorded at {path!r} has {len(raw):,} bytes; the journal takes {PAYLOAD_BYTES_MAX:,}.")
+    return raw
+
+
+def _with_blobs(payload: dict[str, Any], batch: _Batch) -> bytes:
     """Return a payload's JSON with its long values moved to blobs."""
     short = dict(payload)
     for name in _BLOB_FIELDS:
         if name not in short:
             continue
         raw = to_json(short[name])
-        if len(raw) > VALUE_BYTES_MAX:
-            raise TooLarge(
-                f"A value at {path!r} has {len(raw):,} bytes; the journal takes {VALUE_BYTES_MAX:,}. Store it elsewhere and pass its address."
-            )
         if len(raw) > BLOB_BYTES // 8:
             digest = hashlib.sha256(raw).hexdigest()[:32]
             batch.blobs.append((digest, raw))

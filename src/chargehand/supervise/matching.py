@@ -102,10 +102,6 @@ class Matching(Operations, Host):
             }
             return False, Stopping()
 
-    def _in_backoff(self, ask: Ask) -> bool:
-        state = self.history.calls.get(ask.path)
-        return state is not None and state.due is not None
-
     def _diverges(self, ask: Ask) -> dict[str, Any] | None:
         """Say why a new effect, or an agent that may make one, must not be begun: recorded calls were not asked again."""
         if ask.path in self.history.calls or ask.path in self.history.accepted or not _may_effect(ask) or ask.scope is None:

@@ -27,7 +27,7 @@ from chargehand.core.history import History
 from chargehand.core.identity import Scope
 from chargehand.core.trampoline import Ask, Branch
 from chargehand.durable import ParkReason, RunRow, RunStatus
-from chargehand.errors import ChargehandError, DeadlinePassed, InvalidInput
+from chargehand.errors import ChargehandError, DeadlinePassed, IllegalMove, InvalidInput, JournalError
 from chargehand.events import Event
 from chargehand.supervise import agents, effects, saga, steps, waiting
 from chargehand.supervise.call import Call, current_body, current_host
@@ -153,7 +153,7 @@ class RunDriver(Matching):
                 error = DeadlinePassed("The run did not end before its deadline.")
                 await saga.begin_rollback(self, {"e": error.record(), "by": "deadline"})
                 continue
-            if await self._begin_held():
+            if self._begin_held():
                 continue
             root = self.trampoline.root
             if root is not None and self._has_ended(root) and self.history.parked is None:
@@ -162,11 +162,16 @@ class RunDriver(Matching):
             await self._rest()
 
     async def _operation_crashed(self, error: BaseException) -> None:
-        """Park the run when an operation met a mistake in a definition or in the set-up; anything else is a defect of ours."""
-        if not isinstance(error, ChargehandError) or error.blame != "yours" or self.history.parked is not None:
+        """Park the run as broken when an operation met a mistake in a definition, a callback or the set-up, with its traceback.
+
+        What the journal refused, and what can only be a defect of ours, ends this driver instead.
+        """
+        if not isinstance(error, Exception) or isinstance(error, (JournalError, IllegalMove)) or self.history.parked is not None:
             raise error
         self._crashed = None
-        await self._park("broken", {"error": f"{error.code}: {error}", "traceback": ""})
+        code = f"{error.code}: " if isinstance(error, ChargehandError) else f"{type(error).__name__}: "
+        shown = "" if isinstance(error, ChargehandError) else "".join(traceback.format_exception(error))[-8000:]
+        await self._park("broken", {"error": f"{code}{error}", "traceback": shown})
 
     async def _settled_to_leave(self) -> bool:
         """Begin nothing new; say whether every call in flight has come to its outcome."""
@@ -208,14 +213,11 @@ class RunDriver(Matching):
         while self.trampoline.withdrawn:
             self._withdraw(self.trampoline.withdrawn.pop())
 
-    async def _begin_held(self) -> bool:
+    def _begin_held(self) -> bool:
         """Rule 4."""
         if not self._held or self._diverged is not None or self.history.parked is not None:
             return False
         held, self._held = self._held, []
-        if len(held) == 1 and not self.tasks and held[0].kind in ("step", "read") and not self._in_backoff(held[0]):
-            await self._step_here(held[0])
-            return True
         for ask in held:
             diverged = self._diverges(ask)
             if diverged is not None:
@@ -225,15 +227,6 @@ class RunDriver(Matching):
             self._begin(ask)
         return True
 
-    async def _step_here(self, ask: Ask) -> None:
-        """One step is all there is to do: try it here, which saves a task and two turns of the loop."""
-        self._recorded(ask).asked = True
-        outcome = await steps.first_try(self, ask.what, ask.path)
-        if isinstance(outcome, Part):
-            self.log.put(outcome)
-        else:
-            self.spawn(ask.path, steps.perform(self, ask.what, ask.path, outcome))
-
     def _begin(self, ask: Ask) -> None:
         self._recorded(ask).asked = True
         self.spawn(ask.path, self._operation(ask))
@@ -241,6 +234,8 @@ class RunDriver(Matching):
     def _operation(self, ask: Ask) -> Coroutine[Any, Any, None]:
         if ask.kind == "rollback":
             return saga.roll_back_scope(self, ask.path, ask.what)
+        if ask.kind in ("step", "read"):
+            return steps.perform(self, ask.what, ask.path, told=False)
         if isinstance(ask.what, Call):
             return self.operation(ask.what, ask.path)
         return steps.perform_wait(self, ask)
@@ -287,6 +282,8 @@ class RunDriver(Matching):
 
     def _folded(self, event: Event) -> None:
         """Rule 5: an event is on disk and folded."""
+        if event.type == "run.rolling_back":
+            self.dues.pop("!deadline", None)
         state = self.history.calls.get(event.path)
         if state is not None and state.settled is not None and state.settled.seq == event.seq and event.path in self._asked:
             heapq.heappush(self._deliverable, (event.seq, event.path))

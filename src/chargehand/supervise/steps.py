@@ -55,19 +55,12 @@ class Wanted:
         self.name, self.codec, self.due_in, self.role, self.shows = name, codec, due_in, role, shows
 
 
-async def first_try(driver: RunDriver, call: Call[Any], path: str) -> Part | Exception:
-    """Try a step once. Returns what to commit, or what it raised."""
-    try:
-        return Part([await _once(driver, call, path)], progress=True)
-    except Exception as error:
-        return error
+async def perform(driver: RunDriver, call: Call[Any], path: str, *, told: bool = True) -> None:
+    """Do a step or read until it has a value or has failed for good.
 
-
-async def perform(driver: RunDriver, call: Call[Any], path: str, failed: Exception | None = None) -> None:
-    """Do a step or read until it has a value or has failed for good. `failed` is what its first try raised."""
+    `told`: return only when the value is on disk. Workflow code is told by the event, so its steps need not wait for that.
+    """
     definition: StepDefinition[..., Any] = call.definition
-    if failed is not None and await _failed(driver, definition, call, path, failed):
-        return
     while True:
         state = driver.history.call(path)
         if state.due is not None and state.due > driver.clock.now():
@@ -78,7 +71,10 @@ async def perform(driver: RunDriver, call: Call[Any], path: str, failed: Excepti
             if await _failed(driver, definition, call, path, error):
                 return
             continue
-        await driver.log.commit(draft, progress=True)
+        if told:
+            await driver.log.commit(draft, progress=True)
+        else:
+            driver.log.put(Part([draft], progress=True))
         return
 
 

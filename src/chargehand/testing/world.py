@@ -117,7 +117,6 @@ class Process:
         journal = MortalJournal(self.world.clock, beside=self.world.journal, passing=self._passing, written=self.world.written)
         options = {"pace": Pace(poll=0.05)} | self.options
         supervisor = Supervisor("memory:", self.workflows, clock=self.world.clock, journal=journal, **options)
-        supervisor.clock_is_real = False
         supervisor.site.crash_point = self._at_point
         self.threads = Threads()
         supervisor.site.threads = self.threads
@@ -361,12 +360,9 @@ class World:
         """Return how long the loop may be idle before time overtakes a call: long when the call really sleeps or talks."""
         if self._busy_threads():
             return _LIMIT_REAL_SECONDS
-        loop = asyncio.get_running_loop()
-        selector, timers = getattr(loop, "_selector", None), getattr(loop, "_scheduled", None)
+        selector = getattr(asyncio.get_running_loop(), "_selector", None)
         sockets = len(selector.get_map()) - 1 if selector is not None else 1
-        carriers = sum(1 for process in self.processes if process.worker)  # each looks around on a timer of its own
-        sleeping = sum(1 for timer in timers if not timer.cancelled()) - carriers if timers is not None else 1
-        return _PATIENCE_WITH_IO if sockets > 0 or sleeping > 0 else self.patience
+        return _PATIENCE_WITH_IO if sockets > 0 or _really_sleeping() else self.patience
 
     async def _play(self) -> bool:
         """Let people decide what they were told to; say whether anything was decided."""
@@ -412,3 +408,10 @@ class World:
         for process in self.processes:
             lines += [f"  not played: {play!r}" for play in process.plays if not play.done]
         return "\n".join(lines)
+
+
+def _really_sleeping() -> bool:
+    """Say whether something waits for a timer of the event loop; the timeouts of waits for something else do not count."""
+    timers = getattr(asyncio.get_running_loop(), "_scheduled", ())
+    waits = [getattr(timer, "_callback", None) for timer in timers if not timer.cancelled()]
+    return any(getattr(wait, "__name__", "") not in ("_release_waiter", "_on_timeout") for wait in waits)
