@@ -290,6 +290,8 @@ class Contract:
 
     def from_record(self, forms: Mapping[str, Any]) -> Arguments:
         """Make arguments again from their JSON forms by name, checked. Raises `InvalidInput`."""
+        if not isinstance(forms, Mapping):
+            raise InvalidInput(f"{self.name} takes arguments by name, not {_short(forms)}. It takes {self.signature}.")
         unknown = [name for name in forms if name not in self._by_name]
         if unknown:
             raise InvalidInput(f"{self.name} takes no argument {unknown[0]!r}. It takes {self.signature}.")

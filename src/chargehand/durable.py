@@ -154,12 +154,13 @@ class KeyTake:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """Change the state of a business key that this run holds."""
+    """Change the state of a business key that this run holds. `unshared`: refuse it when another run shares the result."""
 
     tool: str
     key: str
     state: KeyState
     result: bytes | None = None
+    unshared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from chargehand.carriers.embedded import EmbeddedCarrier, Pace
 from chargehand.clocks import SystemClock
-from chargehand.contracts import Codec
+from chargehand.contracts import Codec, explain
 from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.durable import (
     FINAL_STATUSES,
@@ -40,9 +42,8 @@ from chargehand.errors import (
     WrongEnvironment,
 )
 from chargehand.events import Event, Record, chain_hash
-from chargehand.journals.memory import MemoryJournal
-from chargehand.journals.sqlite import SqliteJournal
 from chargehand.limits import Seconds, seconds
+from chargehand.starting import check_id, check_json, check_tags, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -150,7 +151,7 @@ class Supervisor:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.journal: Journal = journal if journal is not None else journal_at(url, self.clock, chain_key)
         self.workflows = registry_of(workflows)
-        _refuse_main(self.workflows, self.journal)
+        refuse_main(self.workflows, self.journal)
         kept = {resource.kind: factory for resource in resources if (factory := resource.factory_for(environment)) is not None}
         self.site = Site(
             journal=self.journal,
@@ -236,6 +237,8 @@ class Supervisor:
         return views
 
     def _new_run(self, call: Call[Any], id: str, tags: Mapping[str, str], deadline: Seconds | None, by: str | None) -> tuple[NewRun, Event]:
+        if not isinstance(call, Call):
+            raise InvalidInput(f"Only a call of a workflow can be started, such as procure(part), not {call!r}.")
         definition = call.definition
         if not isinstance(definition, WorkflowDefinition):
             raise DefinitionError(f"{definition.name} is no workflow. Only a workflow can be started.")
@@ -243,6 +246,7 @@ class Supervisor:
             known = ", ".join(sorted(self.workflows)) or "none"
             raise UnknownWorkflow(f"This supervisor was not given the workflow {definition.full_name!r}. It knows: {known}.")
         check_id(id)
+        check_tags(tags)
         now = self.clock.now()
         bound = seconds(deadline) if deadline is not None else definition.deadline
         record = definition.contract.to_record(call.arguments)
@@ -373,8 +377,10 @@ class Supervisor:
             raise WrongEnvironment(
                 f"{found.id!r} belongs to the environment {found.environment!r}; this process serves {self.environment!r}."
             )
-        if by is None or not by.id:
-            raise DecisionRefused("A decision needs a person with an id.")
+        if not isinstance(by, Person) or not by.id:
+            raise DecisionRefused("A decision needs a person with an id: by=Person('ann', roles=['buyer']).")
+        if not isinstance(decision, Decision):
+            raise DecisionRefused(f"A decision is Approve(), Reject('why') or their like, not {decision!r}.")
         person = {"id": by.id, "roles": sorted(by.roles)} | ({"vouched_by": by.vouched_by} if by.vouched_by else {})
         body = {
             "entry": found.id,
@@ -388,11 +394,40 @@ class Supervisor:
             check_decision(found, body, self.clock.now())
         except Unfit as reason:
             raise DecisionRefused(f"{decision.name!r} on {found.id!r} is refused: {reason}.") from None
-        _check_json(body)
+        check_json(body)
+        self._check_value(found, decision)
+        await self._refuse_second(found)
         if found.kind in ("diverged", "broken", "poison") and decision.name == "resume":
             await self.resume(found.run_id, by=by)
             return
         await self._post(found.run_id, "decision", body)
+
+    def _check_value(self, entry: Waiting, decision: Decision) -> None:
+        """Hold what a person gave against the effect's types, where this process knows the effect."""
+        effect = self.site.effects.get(str(entry.shows.get("tool")))
+        if effect is None or entry.kind not in ("approval", "letter", "doubt"):
+            return
+        try:
+            if decision.name == "edit":
+                effect.contract.from_record(decision.value or {})
+            elif decision.name == "done" and "could not be undone" not in entry.title:
+                effect.contract.result.from_json(decision.value)
+        except InvalidInput as error:
+            raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: {error}") from None
+        except ValidationError as error:
+            raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: the result does not fit: {explain(error)}.") from None
+
+    async def _refuse_second(self, entry: Waiting) -> None:
+        """Refuse a decision on what was decided already and is not carried out yet; several votes are no second decision."""
+        if int(entry.shows.get("votes") or 1) > 1:
+            return
+        row = await self.row(entry.run_id)
+        for mail in await self.journal.mail([row.number]):
+            if mail.kind == "decision" and mail.body.get("entry") == entry.id:
+                who = (mail.body.get("by") or {}).get("id")
+                raise DecisionRefused(
+                    f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
+                )
 
     async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
         """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
@@ -416,41 +451,6 @@ class Supervisor:
         await self.journal.post([NewMail(run_id, kind, body, self.clock.now())])
         if self.carrier is not None:
             self.carrier.mail_for(row.number)
-
-
-def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
-    """Return the journal that a URL names. `chain_key` keys its hash chains."""
-    if url == "memory:":
-        return MemoryJournal(clock, chain_key=chain_key)
-    if url.startswith(("postgresql://", "postgres://")):
-        raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
-    if "://" in url and not url.startswith("sqlite:///"):
-        raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
-    return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock, chain_key=chain_key)
-
-
-def check_id(id: str) -> None:
-    """Raise `InvalidInput` when this cannot be a run's id."""
-    if not id or len(id) > 200 or "/" in id or not id.isprintable():
-        raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 printable characters and no slash.")
-
-
-def _check_json(body: dict[str, Any]) -> None:
-    try:
-        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"The decision holds what JSON cannot: {error}") from error
-
-
-def _refuse_main(workflows: Mapping[str, WorkflowDefinition[..., Any]], journal: Journal) -> None:
-    """A definition in __main__ has no stable name, so a journal that others may open does not take it."""
-    if isinstance(journal, MemoryJournal):
-        return
-    for definition in workflows.values():
-        if definition.in_main and not definition.explicit_name:
-            raise DefinitionError(
-                f"The workflow {definition.name} is defined in __main__, which names it differently in every program. Give it name=…."
-            )
 
 
 def run_sync(call: Call[T], url: str = "memory:", *, id: str | None = None, **options: Any) -> T:

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chargehand import Decision, Pace, Person, Supervisor
+from chargehand import Budget, Decision, Pace, Person, Supervisor, injected, spending, step, workflow
 
+from .catalogue import Example
 from .clock import FakeClock
 from .comparing import check_equal, end_of
 from .examples import ALL
-from .instants import InMemory, Instant
+from .instants import InMemory, Instant, Recorder
 from .outside import Outside
-from .playing import ids_of, supervisor_of, undisturbed
+from .playing import ids_of, play_all, supervisor_of, undisturbed
 from .world import Book, World
 
 ANN = Person("ann")
@@ -88,6 +89,41 @@ async def test_a_step_in_back_off_hears(tmp_path: Path) -> None:
             assert time.monotonic() < until, "a back-off was deaf to a cancel"
             await asyncio.sleep(0.001)
     assert clock.now() == instant.now, "no time passed"
+
+
+@step(name="think")
+async def think(number: int, world: World = injected()) -> int:
+    """Reserve much, use little."""
+    async with spending(model="m", tokens_at_most=60) as spent:
+        await world.ran(f"think {number}")
+        spent.report(input=10, output=10)
+    return number
+
+
+@workflow(name="thrifty", budget=Budget(tokens=100))
+async def thrifty() -> list[int]:
+    return [await think(1), await think(2), await think(3)]
+
+
+async def test_a_lost_reservation_counts_as_spent(tmp_path: Path) -> None:
+    """A model call that was in flight when the process died has spent what was reserved for it: the budget may not hold the next."""
+    example, clock, kind, book = Example(lambda: thrifty()), FakeClock(), InMemory(), Book()
+    recorder = Recorder(kind.open(None, clock, ""), kind, book, clock)
+    world = World(book, seen=recorder.fact)
+    async with supervisor_of(example, recorder, clock, world) as supervisor:  # type: ignore[arg-type]
+        await play_all(supervisor, world, clock, example)
+        assert (await supervisor.row("run-1")).status == "completed"
+    settled = next(number for number, instant in enumerate(recorder.instants) if "after call.done" in instant.what)
+    for instant, ends in ((recorder.instants[settled - 1], "failed"), (recorder.instants[settled], "completed")):
+        journal = kind.open(instant.journal, FakeClock(instant.now), str(tmp_path))
+        world = World(Book(book.facts()[: instant.facts]))
+        clock = FakeClock(instant.now)
+        async with supervisor_of(example, journal, clock, world) as supervisor:
+            await play_all(supervisor, world, clock, example)
+            row = await supervisor.row("run-1")
+            last = (await supervisor.run("run-1").events())[-1]
+        assert row.status == ends, instant.what
+        assert ends == "completed" or last.payload["e"]["code"] == "budget-exhausted"
 
 
 async def test_a_claim_is_trusted_less_long_than_others_wait() -> None:

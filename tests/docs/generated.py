@@ -208,7 +208,7 @@ def _signature(name: str, signature: inspect.Signature, *, returns: bool = True,
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
     said = f"{stars}{parameter.name}"
     if parameter.annotation is not parameter.empty:
         said += f": {parameter.annotation}"

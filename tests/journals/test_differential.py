@@ -148,7 +148,7 @@ def some_key(dice: random.Random) -> KeyTake | KeySet | KeyShare:
     if kind == "take":
         return KeyTake("refund", key, dice.choice(["p", "q"]), dice.randint(1, 4), dice.choice(["d1", "d2"]))
     if kind == "set":
-        return KeySet("refund", key, dice.choice(["held", "done", "open"]), dice.choice([None, b"{}"]))
+        return KeySet("refund", key, dice.choice(["held", "done", "open"]), dice.choice([None, b"{}"]), dice.random() < 0.3)
     return KeyShare("refund", key)
 
 

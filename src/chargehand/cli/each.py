@@ -37,8 +37,9 @@ from chargehand.errors import (
     error_classes,
 )
 from chargehand.failures import MAST, SYSTEM
+from chargehand.starting import check_id
 from chargehand.supervise.call import Call
-from chargehand.supervisor import Supervisor, check_id
+from chargehand.supervisor import Supervisor
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _PLAIN_LINE_SECONDS = 5.0

@@ -98,7 +98,7 @@ async def run(
     if fail_above is not None or out is not None:
         raise InvalidInput("--fail-above and --out belong to --each.")
     call = call_of(definition, json_given(input, "--input") if input is not None else {})
-    return await _run_one(face, supervisor, call, id or uuid.uuid4().hex, options, stay)
+    return await _run_one(face, supervisor, call, id if id is not None else uuid.uuid4().hex, options, stay)
 
 
 # -- one run ----------

@@ -225,7 +225,10 @@ def _agent_failed(history: History, event: Event) -> AgentState:
 def _effect(history: History, event: Event) -> EffectState:
     effect = history.effect(event.path)
     history.effect_moved(event.path)
-    effect.stage = moved(effect.stage, event.type, event.path)
+    stage = moved(effect.stage, event.type, event.path)
+    if effect.stage == "undone":
+        effect = history.anew(event.path)
+    effect.stage = stage
     payload = event.payload
     effect.digest = payload.get("d", effect.digest)
     effect.tool = payload.get("tool", effect.tool)
@@ -298,6 +301,7 @@ def _effect_doubted(history: History, event: Event) -> EffectState:
     effect = _effect(history, event)
     effect.facts["silent"] = event.payload.get("silent", False)
     effect.facts["doubted"] = event.seq
+    effect.doubtful = True  # a redrive does not make the unknown try known
     return effect
 
 
@@ -337,6 +341,13 @@ def _effect_failed(history: History, event: Event) -> EffectState:
 def _undo_intended(history: History, event: Event) -> EffectState:
     effect = _effect(history, event)
     effect.undo_tries, effect.due = event.payload["try"], None
+    return effect
+
+
+def _undo_lettered(history: History, event: Event) -> EffectState:
+    effect = _undone(history, event)
+    shared = event.payload.get("shared", False) or effect.facts.get("letter", {}).get("shared", False)
+    effect.facts["letter"] = {"why": event.payload.get("why", ""), "shared": shared, "seq": event.seq}
     return effect
 
 
@@ -413,7 +424,7 @@ HANDLERS: dict[str, Callable[[History, Event], CallState | None]] = {
     "effect.failed": _effect_failed,
     "undo.intended": _undo_intended,
     "undo.tried": _undo_tried,
-    "undo.lettered": _undone,
+    "undo.lettered": _undo_lettered,
     "undo.redriven": _undo_redriven,
     "undo.done": _undone,
     "undo.stands": _undone,

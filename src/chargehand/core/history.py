@@ -102,13 +102,21 @@ class History:
         self.rolling_back = self.pivoted = self.cancel = None
         for path in paths:
             for name in [name for name in self.calls if name == path or name.startswith((path + "/", path + "!"))]:
-                gone = self.calls.pop(name)
                 self.rolling.pop(name, None)
                 self.scope_pivots.pop(name, None)
-                if isinstance(gone, EffectState):
-                    del self._effects[name]
-                    self.effect_moved(name)
-                    self.effect(name).generation = gone.generation + 1
+                if isinstance(self.calls[name], EffectState):
+                    self.anew(name)
+                else:
+                    del self.calls[name]
+
+    def anew(self, path: str) -> EffectState:
+        """Begin the next generation of an effect: nothing of the one before is handed out or sent again."""
+        del self.calls[path]
+        generation = self._effects.pop(path).generation
+        self.effect_moved(path)
+        effect = self.effect(path)
+        effect.generation = generation + 1
+        return effect
 
     def standing(self) -> int:
         """Return how many effects of this run are, or may be, in the world."""

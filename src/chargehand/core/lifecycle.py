@@ -66,14 +66,21 @@ EFFECT_MOVES: dict[tuple[Stage, str], Stage] = {
     ("undoing", "undo.lettered"): "undo letter",
     ("undo backoff", "undo.intended"): "undoing",
     ("undo backoff", "undo.lettered"): "undo letter",
+    ("undo letter", "undo.lettered"): "undo letter",  # a rollback withdrew the entry and asks anew
     ("undo letter", "undo.redriven"): "undo backoff",
     ("undo letter", "undo.done"): "undone",
     ("undo letter", "undo.stands"): "stands",
+    ("undone", "effect.proposed"): "proposed",  # an agent asks for it again: the next generation begins
+    ("undone", "effect.intended"): "intended",
+    ("undone", "effect.done"): "done",
+    ("undone", "effect.failed"): "failed",
 }  # fmt: skip
 
 SETTLED_STAGES: frozenset[Stage] = frozenset({"done", "denied", "failed", "undone", "stands"})
 OPEN_STAGES: frozenset[Stage] = frozenset({"intended", "backoff", "doubt"})
 """The effect may have happened: nobody knows yet."""
+UNDOING_STAGES: frozenset[Stage] = frozenset({"undoing", "undo backoff", "undo letter"})
+"""Its undo has begun and has not come to an end."""
 STANDING_STAGES: frozenset[Stage] = frozenset({"done", "undoing", "undo backoff", "undo letter", "stands", "doubt", "intended", "backoff"})
 """The effect is, or may be, in the world."""
 

@@ -195,7 +195,7 @@ class MemoryJournal:
             elif row is None:
                 raise JournalError(f"The business key {change.key!r} of {change.tool} was never taken.")
             elif isinstance(change, KeySet):
-                if row.run_id != commit.run_id:
+                if row.run_id != commit.run_id or (change.unshared and row.shared):
                     raise KeyHeld(row)
                 keys[place] = replace(row, state=change.state, result=change.result)
             else:

@@ -45,7 +45,7 @@ from chargehand.events import Record
 from chargehand.journals import sqlite_batches as batches
 from chargehand.journals import sqlite_reads as reads
 from chargehand.journals import sqlite_statements as sql
-from chargehand.journals.sqlite_faults import journal_error, refuse_network
+from chargehand.journals.sqlite_faults import journal_error, refuse_network, system_error
 from chargehand.journals.sqlite_rows import fetch, key_row, mail_row, record, run_row, waiting_row
 from chargehand.journals.sqlite_schema import MIGRATIONS, migrate, refuse_newer
 from chargehand.journals.transactional import WORK_SECONDS
@@ -112,7 +112,7 @@ class SqliteJournal:
         try:
             turn = Turn(self.path + "-turn")
         except OSError as error:
-            raise JournalError(f"The journal cannot be opened: {self.path} ({error.strerror}).") from error
+            raise system_error(error, self.path, "opened") from error
         try:
             if not turn.take(self._locked_seconds):
                 raise JournalLocked(f"Another process holds the journal: {self.path}.")
@@ -140,7 +140,7 @@ class SqliteJournal:
         except FileExistsError:
             return
         except OSError as error:
-            raise JournalError(f"The journal cannot be created: {self.path} ({error.strerror}).") from error
+            raise system_error(error, self.path, "created") from error
 
     def _prepare(self, connection: apsw.Connection) -> None:
         refuse_newer(connection, self._migrations)
@@ -314,7 +314,10 @@ class SqliteJournal:
     async def enlist(self, about: Mapping[str, Any] | None = None) -> str:
         """Register this process as a worker. If the process dies, however it dies, the worker is gone."""
         self._usable()
-        return self._workers.enlist(about or {})
+        try:
+            return self._workers.enlist(about or {})
+        except OSError as error:
+            raise system_error(error, self.path, "joined") from error
 
     def beat(self, owner: str) -> None:
         """Say that the worker is ticking. From any thread; no transaction."""

@@ -189,7 +189,7 @@ def _change_keys(cursor: apsw.Cursor, commit: Commit) -> None:
         elif row is None:
             raise JournalError(f"The business key {change.key!r} of {change.tool} was never taken.")
         elif isinstance(change, KeySet):
-            cursor.execute(sql.SET_KEY, (change.state, change.result, *place, commit.run_id))
+            cursor.execute(sql.SET_KEY, (change.state, change.result, *place, commit.run_id, change.unshared))
             if cursor.connection.changes() != 1:
                 raise KeyHeld(row)
         elif isinstance(change, KeyShare):

@@ -66,6 +66,13 @@ def journal_error(error: apsw.Error, path: str, system_errno: int) -> JournalErr
     return JournalError(f"The journal could not be read or written: {path} ({type(error).__name__}: {error}).")
 
 
+def system_error(error: OSError, path: str, what: str) -> JournalError:
+    """Return what an error of the operating system is called, when `what` could not be done to the journal's files."""
+    if error.errno in _NO_ROOM:
+        return JournalFull(f"No room for the journal: {path}. What was acknowledged is kept; make room and go on.")
+    return JournalError(f"The journal cannot be {what}: {path} ({error.strerror}).")
+
+
 def file_system_of(path: Path, mounts: str) -> str:
     """Return the type of the file system a path lies on, given the text of ``/proc/mounts``; ``""`` if none fits."""
     best, found = -1, ""

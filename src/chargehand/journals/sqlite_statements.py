@@ -105,7 +105,10 @@ ON CONFLICT (environment, tool, key) DO UPDATE SET
 """
 """Take a key that is free for the caller (it has looked, in the same transaction)."""
 
-SET_KEY = "UPDATE keys SET state = ?, result = ? WHERE environment = ? AND tool = ? AND key = ? AND run_id = ?"
+SET_KEY = """
+UPDATE keys SET state = ?, result = ?
+WHERE environment = ? AND tool = ? AND key = ? AND run_id = ? AND (shared = 0 OR NOT ?)
+"""
 """What became of a key that the run holds."""
 
 SHARE_KEY = "UPDATE keys SET shared = shared + 1 WHERE environment = ? AND tool = ? AND key = ? AND state = 'done'"

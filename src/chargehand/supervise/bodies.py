@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chargehand.core.identity import content_segment, join
-from chargehand.core.states import AgentState
+from chargehand.core.lifecycle import UNDOING_STAGES
+from chargehand.core.states import AgentState, CallState, EffectState
 from chargehand.core.trampoline import current_branch
 from chargehand.errors import OutOfRole, OutsideRun, TimedOut
+from chargehand.supervise import saga
 from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call, current_body, current_host
 from chargehand.supervise.definitions import AgentDefinition, EffectDefinition
@@ -66,18 +68,33 @@ class Body:
         driver = self.driver
         if path not in self.used:
             self.used.append(path)
-        state = driver.history.calls.get(path)
-        if state is None or state.settled is None:
+        while (state := self._recorded(path)) is None:
             driver.definitions[path] = call
-            task = driver.tasks.get(path) or driver.spawn(path, driver.operation(call, path))
-            await asyncio.shield(task)
-            state = driver.history.calls[path]
+            await driver.outcome(self.path, path, lambda: self._operation(call, path))
         assert state.settled is not None
         if not state.settled.ok:
             raise failure_of(call, state.settled.form, path)
         value = call.definition.contract.result.from_json(state.settled.form)
         self.tools.append(ToolResult(call.definition.name, call.definition.contract.to_record(call.arguments), state.settled.form))
         return value
+
+    def _recorded(self, path: str) -> CallState | None:
+        """Return a call that is settled. An effect that was undone is not there any more: it is to be made anew, in its next generation."""
+        state = self.driver.history.calls.get(path)
+        if isinstance(state, EffectState):
+            if state.stage == "undone":
+                self.driver.history.anew(path)
+                return None
+            if state.stage in UNDOING_STAGES:
+                return None
+        return state if state is not None and state.settled is not None else None
+
+    def _operation(self, call: Call[Any], path: str) -> Coroutine[Any, Any, None]:
+        """Return what does a call; an undo that a crash interrupted is finished first."""
+        state = self.driver.history.calls.get(path)
+        if isinstance(state, EffectState) and state.stage in UNDOING_STAGES:
+            return saga.undo(self.driver, state)
+        return self.driver.operation(call, path)
 
     def _check_role(self, call: Call[Any]) -> None:
         """Refuse a tool that the contract does not list (MAST FM-1.2). Plain steps are the body's own business."""

@@ -33,6 +33,12 @@ class Host(Protocol):
     def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
         """Do a call of workflow code."""
 
+    def made(self, call: Call[Any]) -> None:
+        """Note a call that workflow code has made and not awaited yet."""
+
+    def used(self, call: Call[Any]) -> None:
+        """Note that a call is awaited, gathered, started or replaced by a labelled one."""
+
 
 current_body: contextvars.ContextVar[Body | None] = contextvars.ContextVar("chargehand_body", default=None)
 current_host: contextvars.ContextVar[Host | None] = contextvars.ContextVar("chargehand_host", default=None)
@@ -50,7 +56,12 @@ class Call(Generic[T_co]):
 
     def at(self, label: str) -> Call[T_co]:
         """Name this call explicitly, so that it keeps its identity when the code around it changes."""
-        return Call(self.definition, self.arguments, checked_segment(label, "label"))
+        labelled: Call[T_co] = Call(self.definition, self.arguments, checked_segment(label, "label"))
+        host = current_host.get()
+        if host is not None and stepping() is not None:
+            host.used(self)
+            host.made(labelled)
+        return labelled
 
     @property
     def name(self) -> str:

@@ -15,9 +15,10 @@ from chargehand.contracts import Contract
 from chargehand.core.effect_life import OnExhausted, Policy
 from chargehand.core.identity import checked_segment
 from chargehand.core.ladder import DEFAULT_LADDER, Ladder
+from chargehand.core.trampoline import stepping
 from chargehand.errors import DefinitionError, NoWayBack, UnsafeRetry
 from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry
-from chargehand.supervise.call import Call
+from chargehand.supervise.call import Call, current_host
 from chargehand.supervise.gates import Gate
 from chargehand.verdicts import Done, Fact
 
@@ -58,7 +59,10 @@ class Definition(Generic[P, T]):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
-        return Call(self, self.contract.bind(args, kwargs))
+        call: Call[T] = Call(self, self.contract.bind(args, kwargs))
+        if stepping() is not None and (host := current_host.get()) is not None:
+            host.made(call)
+        return call
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.full_name}>"

@@ -14,7 +14,9 @@ The order, which is the promise:
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
@@ -48,6 +50,8 @@ async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
     effect = driver.history.effect(path)
     work = _Work(driver, definition, call, path)
     while effect.settled is None:
+        if work.too_late:
+            await work.leave()
         await work.step()
 
 
@@ -64,6 +68,17 @@ class _Work:
     def effect(self) -> EffectState:
         """The effect as it stands."""
         return self.driver.history.effect(self.path)
+
+    @property
+    def too_late(self) -> bool:
+        """Whether the run is being rolled back: nothing new is proposed, intended or sent; the rollback settles what is open."""
+        return self.driver.history.rolling_back is not None
+
+    async def leave(self) -> None:
+        """End the operation as if it had been cancelled at a wait. Nobody is left to decide what was asked at the last moment."""
+        if self.effect.stage in ("proposed", "letter"):
+            await self.commit(closed=[waiting.current_id(self.driver, self.path)])
+        raise asyncio.CancelledError
 
     def arguments(self) -> Arguments:
         """Return what is dispatched: what was recorded, or a person's edit, else what was asked."""
@@ -91,7 +106,7 @@ class _Work:
         driver, effect, path = self.driver, self.effect, self.path
         move = next_move(effect, self.definition.policy, self.must_ask(), driver.clock.now())
         match move:
-            case "propose":
+            case "propose" if not await self._answered_by_key():
                 await approvals.propose(driver, self.definition, effect, self.arguments(), path, self.call.arguments.digest)
             case "person":
                 await self._person()
@@ -148,7 +163,7 @@ class _Work:
             return
         if definition.options.dry_run and await self._dry(arguments):
             return
-        business = None if definition.options.key is None else str(definition.options.key(approvals.Shown(arguments.values)))
+        business = self._business(arguments)
         generation = effect.generation
         keys: tuple[KeyChange, ...] = ()
         if business is not None:
@@ -161,13 +176,33 @@ class _Work:
             await self._in_transaction(arguments, generation, key, business, keys)
             return
         payload = self._intent(arguments, generation, key, business)
-        driver.site.at("before intent", self.path)
         try:
-            await self.commit(("effect.intended", payload), keys=keys)
+            await self._make(arguments, ("effect.intended", payload), keys)
         except KeyHeld:
             await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
-            return
-        await self._send(arguments)
+
+    async def _make(self, arguments: Arguments, draft: tuple[str, dict[str, Any]], keys: tuple[KeyChange, ...] = ()) -> None:
+        """Wait for a place, write down that it is made now, make it. While it waits nothing is on disk and a rollback may begin."""
+        driver, effect = self.driver, self.effect
+        async with AsyncExitStack() as places:
+            no_place: Exception | None = None
+            try:
+                async with driver.holding(self.path, driver.clock.now() + _KEY_POLL_SECONDS):
+                    await places.enter_async_context(driver.site.gauges.place(self.definition, arguments.values))
+            except Exception as error:
+                no_place = error
+            if self.too_late or (effect.stage == "approved" and not approvals.still_fits(driver, self.definition, effect, arguments)):
+                return  # what is next is another question now
+            if draft[0] == "effect.intended":
+                driver.site.at("before intent", self.path)
+            await self.commit(draft, keys=keys)
+            if self.too_late and not effect.doubtful:  # the rollback began as this was written
+                failure = {"code": "not-sent", "message": "The run was being rolled back; it was not sent."}
+                await self.commit(
+                    ("effect.did_not_happen", {"e": failure, "permanent": True, "by": "rollback"}), keys=self._key_set("open")
+                )
+            elif not self.too_late:
+                await self._send(arguments, no_place)
 
     def _intent(self, arguments: Arguments, generation: int, key: str, business: str | None) -> dict[str, Any]:
         payload: dict[str, Any] = {
@@ -183,6 +218,17 @@ class _Work:
         if self.definition.options.final:
             payload["final"] = True
         return payload
+
+    def _business(self, arguments: Arguments) -> str | None:
+        """Return the business key of the call as it would be made now."""
+        key = self.definition.options.key
+        return None if key is None else str(key(approvals.Shown(arguments.values)))
+
+    async def _answered_by_key(self) -> bool:
+        """Say whether the business key spares a person the question: it is done, in conflict, or being done at this moment."""
+        arguments = self.arguments()
+        business = None if self.definition.options.dry_run else self._business(arguments)
+        return business is not None and await self._take(business, arguments) is None
 
     async def _take(self, business: str, arguments: Arguments) -> tuple[int, tuple[KeyChange, ...]] | None:
         """Ask who holds a business key. Returns the generation to make and the change, or None when that settled it."""
@@ -238,10 +284,9 @@ class _Work:
         payload = {"try": effect.tries if crashed else effect.tries + 1, "doubtful": effect.doubtful or crashed}
         if crashed:
             payload["crashed"] = True
-        await self.commit(("effect.again", payload))
-        await self._send(self.arguments())
+        await self._make(self.arguments(), ("effect.again", payload))
 
-    async def _send(self, arguments: Arguments) -> None:
+    async def _send(self, arguments: Arguments, no_place: Exception | None) -> None:
         """Make the call. From here until its outcome is on disk the effect may have happened."""
         driver, definition, effect = self.driver, self.definition, self.effect
         driver.site.at("after intent", self.path)
@@ -252,13 +297,12 @@ class _Work:
         current_meter.set(self.meter)
         sent = False
         try:
-            async with driver.site.gauges.place(definition, arguments.values):
-                filled = await driver.site.filled(contract, key=effect.key)
-                values = {**arguments.values, **filled}
-                sent = True
-                value = await driver.site.run(
-                    driver.site.function_of(definition), values, definition.options.timeout, dispatch=driver.row.id
-                )
+            if no_place is not None:
+                raise no_place
+            filled = await driver.site.filled(contract, key=effect.key)
+            values = {**arguments.values, **filled}
+            sent = True
+            value = await driver.site.run(driver.site.function_of(definition), values, definition.options.timeout, dispatch=driver.row.id)
         except Exception as error:
             driver.site.gauges.ended(definition, False)
             await self._tried(error, classify(error) if sent else _unsent(error))

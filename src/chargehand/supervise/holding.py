@@ -7,8 +7,9 @@ timeout stands still meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from chargehand.durable import Clock
 from chargehand.supervise.bodies import Body
@@ -24,6 +25,8 @@ class Holding:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._holding: dict[str, int] = {}
         self._marks: dict[str, list[set[str]]] = {}
+        self._awaited: dict[str, dict[object, str]] = {}
+        self._held_up: set[str] = set()
         self._watchers: dict[str, asyncio.Future[None]] = {}
         self._wakeup = asyncio.Event()
 
@@ -41,13 +44,10 @@ class Holding:
 
     def hold(self, path: str, due: float | None = None) -> None:
         """Begin to hold."""
-        names = self._waiting_with(path)
+        names = {path, self._operation_now() or path}
         self._marks.setdefault(path, []).append(names)
         for name in names:
-            self._holding[name] = self._holding.get(name, 0) + 1
-            body = self.bodies.get(name)
-            if body is not None:
-                body.pause()
+            self._count(name, 1)
         if due is not None:
             self.dues[path] = due
         self._wake()
@@ -56,35 +56,65 @@ class Holding:
         """End to hold."""
         self.dues.pop(path, None)
         marks = self._marks.get(path)
-        if not marks:
-            return
-        for name in marks.pop():
-            left = self._holding.get(name, 0) - 1
-            if left > 0:
-                self._holding[name] = left
-            else:
-                self._holding.pop(name, None)
-            body = self.bodies.get(name)
-            if body is not None:
-                body.resume()
+        if marks:
+            for name in marks.pop():
+                self._count(name, -1)
 
     def body_ended(self, path: str) -> None:
         """Note that an agent's body is no more: whatever it asked for may go on waiting, the agent does not wait for it."""
         self.bodies.pop(path, None)
-        self._holding.pop(path, None)
-        for marks in self._marks.values():
-            for names in marks:
-                names.discard(path)
+        self._awaited.pop(path, None)
+        self._weigh(path)
 
-    def _waiting_with(self, path: str) -> set[str]:
-        """Return who waits when the call at a path does: itself, the operation that runs now, the agents it is made for."""
-        names = {path}
-        now = self._operation_now()
-        if now is not None:
-            names.add(now)
-        parts = path.split("/")
-        names.update(name for length in range(1, len(parts)) if (name := "/".join(parts[:length])) in self.tasks)
-        return names
+    # -- who waits with whom ----------
+
+    async def outcome(self, owner: str, path: str, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Wait for the operation at a path, begun if there is none. The operation outlives who waits for it here."""
+        token = object()
+        self._awaited.setdefault(owner, {})[token] = path
+        task = self.tasks.get(path) or self.spawn(path, begin())
+        self._weigh(owner)
+        try:
+            await asyncio.shield(task)
+        finally:
+            self._awaited.get(owner, {}).pop(token, None)
+            self._weigh(owner)
+
+    def spawn(self, path: str, operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start an operation."""
+        raise NotImplementedError
+
+    def _count(self, name: str, change: int) -> None:
+        """Count a reason for an operation to hold; tell its body and who waits for it when the first comes or the last goes."""
+        before = self._holding.get(name, 0)
+        left = max(before + change, 0)
+        if left:
+            self._holding[name] = left
+        else:
+            self._holding.pop(name, None)
+        if bool(before) == bool(left):
+            return
+        body = self.bodies.get(name)
+        if body is not None:
+            (body.pause if left else body.resume)()
+        for owner in [owner for owner, children in self._awaited.items() if name in children.values()]:
+            self._weigh(owner)
+
+    def _weigh(self, owner: str) -> None:
+        """An operation that waits for others holds when all of them hold; while one goes on, so does it."""
+        children = self._awaited.get(owner)
+        holds = bool(children) and all(child in self._holding for child in (children or {}).values())
+        if holds == (owner in self._held_up):
+            return
+        (self._held_up.add if holds else self._held_up.discard)(owner)
+        self._count(owner, 1 if holds else -1)
+        self._wake()
+
+    def _ended(self, path: str) -> None:
+        """Note that an operation has ended: it holds no more, whatever for."""
+        self._awaited.pop(path, None)
+        self._held_up.discard(path)
+        self._count(path, -self._holding.get(path, 0))
 
     def _operation_now(self) -> str | None:
         """Return the path of the operation whose task runs now."""

@@ -20,17 +20,27 @@ class Host:
     history: History
     log: RunLog
     unclaimed: set[str]
+    unawaited: dict[int, Call[Any]]
     trampoline: Trampoline
 
     def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
         """Do a call of workflow code."""
         branch = stepping()
         assert branch is not None
+        self.used(call)
         path = branch.scope.next(call.name)
         if call.definition.kind == "workflow":
             return (yield from self._nested(branch, path, call))
         ask = Ask(path, call.definition.kind, call, call.arguments.digest, scope=branch.scope)
         return (yield ask)
+
+    def made(self, call: Call[Any]) -> None:
+        """Note a call that workflow code has made and not awaited yet."""
+        self.unawaited[id(call)] = call
+
+    def used(self, call: Call[Any]) -> None:
+        """Note that a call is awaited, gathered, started or replaced by a labelled one."""
+        self.unawaited.pop(id(call), None)
 
     def _nested(self, branch: Branch, path: str, call: Call[Any]) -> Generator[Any, Any, Any]:
         definition = call.definition

@@ -28,6 +28,7 @@ from chargehand.durable import (
     Commit,
     Journal,
     KeyChange,
+    KeySet,
     KeyShare,
     KeyTake,
     ParkReason,
@@ -64,7 +65,11 @@ class Part:
     @property
     def alone(self) -> bool:
         """Say whether the part may be refused by itself and so needs a transaction step of its own."""
-        return self.work is not None or any(isinstance(change, (KeyTake, KeyShare)) for change in self.keys)
+        return self.work is not None or any(_refusable(change) for change in self.keys)
+
+
+def _refusable(change: KeyChange) -> bool:
+    return change.unshared if isinstance(change, KeySet) else isinstance(change, (KeyTake, KeyShare))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ twice, late, or from somebody who may not decide.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from chargehand.contracts import explain
+from chargehand.core.lifecycle import EFFECT_MOVES, Stage
 from chargehand.core.states import AgentState, EffectState
 from chargehand.durable import KeyChange, KeySet, KeyState, KeyTake, Mail, Waiting
-from chargehand.errors import ChargehandError, InvalidInput, KeyHeld
+from chargehand.errors import ChargehandError, JournalError, KeyHeld
 from chargehand.supervise import approvals, pivot, saga
 from chargehand.supervise.definitions import EffectDefinition
 from chargehand.supervise.log import Draft, Part
@@ -25,23 +27,30 @@ if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
 
 
+logger = logging.getLogger("chargehand")
+
+
 class Unfit(Exception):
     """The letter does not fit the run as it is now."""
 
 
 async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     """Turn one row of the mailbox into events. If the process dies before they are on disk, the row is still there."""
-    entry = await driver.site.journal.entry(letter.body["entry"]) if letter.kind == "decision" else None
+    about = letter.body.get("entry") if letter.kind == "decision" else None
+    entry = await driver.site.journal.entry(about) if isinstance(about, str) else None
     while driver.log.pending:  # what operations have already decided comes first
         await driver.log.flush()
     closed: list[str] = []
     opened: list[Waiting] = []
     try:
         drafts = _drafts(driver, letter, entry, closed, opened)
-    except (Unfit, InvalidInput, ValidationError) as reason:
-        detail = explain(reason) if isinstance(reason, ValidationError) else str(reason)
-        drafts = [("mail.ignored", "", {"kind": letter.kind, "why": detail, "body": _short(letter.body)})]
-    if (keys := await _keys_after(driver, drafts)) and not await _kept_with_keys(driver, letter, drafts, opened, closed, keys):
+        _check_moves(driver, drafts)
+        keys = await _keys_after(driver, drafts)
+    except JournalError:
+        raise
+    except Exception as reason:  # whatever is wrong with a letter, the run goes on without it
+        drafts, keys, closed, opened = [_ignored(letter, reason)], [], [], []
+    if keys and not await _kept_with_keys(driver, letter, drafts, opened, closed, keys):
         return
     resumed = drafts[0][0] == "run.resumed"  # a person vouches for it: the count of crashes begins anew
     before = driver.history.rolling_back
@@ -55,6 +64,28 @@ async def fold_mail(driver: RunDriver, letter: Mail) -> None:
         await saga.begin_rollback(driver, {"e": error, "by": "cancel"})
 
 
+def _ignored(letter: Mail, reason: Exception) -> Draft:
+    """Return the event that says why a letter changed nothing."""
+    why = explain(reason) if isinstance(reason, ValidationError) else str(reason)
+    if not isinstance(reason, (Unfit, ChargehandError, ValidationError)):
+        why = f"it could not be read: {type(reason).__name__}: {why}"
+        logger.warning("a letter was ignored: %s", why, exc_info=reason)
+    return ("mail.ignored", "", {"kind": letter.kind, "why": why, "body": _short(letter.body)})
+
+
+def _check_moves(driver: RunDriver, drafts: Sequence[Draft]) -> None:
+    """Raise `Unfit` when an effect is no longer where these events could be about it."""
+    stages: dict[str, Stage] = {}
+    for kind, path, _ in drafts:
+        effect = driver.history.calls.get(path)
+        if not isinstance(effect, EffectState):
+            continue
+        stage = stages.get(path, effect.stage)
+        if (stage, kind) not in EFFECT_MOVES:
+            raise Unfit(f"{path} is {stage!r} by now, so this does not fit it any more")
+        stages[path] = EFFECT_MOVES[(stage, kind)]
+
+
 async def _keys_after(driver: RunDriver, drafts: Sequence[Draft]) -> list[KeyChange]:
     """Return what a person's word about effects changes about their business keys: others who ask for the key wait for it."""
     changes: list[KeyChange] = []
@@ -63,6 +94,8 @@ async def _keys_after(driver: RunDriver, drafts: Sequence[Draft]) -> list[KeyCha
         effect = driver.history.calls.get(path)
         if state is None or not isinstance(effect, EffectState) or effect.shared:
             continue
+        if kind == "undo.stands" and not (effect.stage == "undo letter" and effect.done_seq):
+            continue  # what came of it is not known: nobody may share it
         definition = driver.effect_definition(effect)
         if definition is None or definition.options.key is None or effect.arguments is None:
             continue
@@ -74,12 +107,18 @@ async def _keys_after(driver: RunDriver, drafts: Sequence[Draft]) -> list[KeyCha
             mine = row is None or (row.run_id == driver.row.id and row.path == path)
             generation = effect.generation if mine or row is None else row.generation + 1
             changes.append(KeyTake(effect.tool, key, path, generation, digest))
-        result = json.dumps(payload.get("v")).encode() if state == "done" else None
+        value = effect.result if kind == "undo.stands" else payload.get("v")
+        result = json.dumps(value).encode() if state == "done" else None
         changes.append(KeySet(effect.tool, key, state, result))
     return changes
 
 
-_KEY_AFTER: dict[str, KeyState] = {"effect.done": "done", "effect.did_not_happen": "open", "undo.done": "open"}
+_KEY_AFTER: dict[str, KeyState] = {
+    "effect.done": "done",
+    "effect.did_not_happen": "open",
+    "undo.done": "open",
+    "undo.stands": "done",  # while it was being undone nobody could share it
+}
 
 
 async def _kept_with_keys(
@@ -91,7 +130,7 @@ async def _kept_with_keys(
     try:
         done.result()
     except KeyHeld as held:
-        driver.log.note(("mail.ignored", "", {"kind": letter.kind, "why": str(held), "body": _short(letter.body)}), mail=[letter.id])
+        driver.log.note(_ignored(letter, held), mail=[letter.id])
         return False
     return True
 
@@ -180,7 +219,9 @@ def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, An
     if (entry.path == "" and driver.history.pivoted is not None) or entry.path in driver.history.scope_pivots:
         return pivot.decided(driver.history, entry.path, body)
     if isinstance(state, EffectState):
-        return _EFFECT_DECISIONS[(entry.kind if not state.stage.startswith("undo") else "undo", body["decision"])](driver, state, body)
+        return _decided_on_effect(driver, state, entry.kind, body)
+    if state is not None and state.settled is not None:
+        raise Unfit(f"{entry.path} has been answered already")
     if isinstance(state, AgentState):
         if state.question is not None:
             return [("agent.answered", entry.path, {"answer": body.get("value"), "by": _by(body)})]
@@ -189,6 +230,23 @@ def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, An
     if ask is not None:
         _checked_value(ask, body.get("value"))
     return [("question.answered", entry.path, {"v": body.get("value"), "by": _by(body)})]
+
+
+def _decided_on_effect(driver: RunDriver, effect: EffectState, kind: str, body: Mapping[str, Any]) -> list[Draft]:
+    """Return the events of a decision on an effect. Once a rollback has begun, nothing is decided that would send it."""
+    about = "undo" if effect.stage.startswith("undo") else kind
+    decide = _EFFECT_DECISIONS.get((about, body["decision"]))
+    if decide is None:
+        raise Unfit(f"{effect.path} is {effect.stage!r} by now, and {body['decision']!r} is no decision about that")
+    if decide in _SENDING and _is_rolled_back(driver, effect):
+        raise Unfit(f"{effect.path} is being rolled back; it is not sent any more")
+    return decide(driver, effect, body)
+
+
+def _is_rolled_back(driver: RunDriver, effect: EffectState) -> bool:
+    history = driver.history
+    scopes = [path.removesuffix(pivot.SUFFIX) for path in history.rolling]
+    return history.rolling_back is not None or any(effect.path.startswith(scope + "/") for scope in scopes)
 
 
 def _escalation(driver: RunDriver, state: AgentState, body: Mapping[str, Any]) -> Draft:
@@ -269,6 +327,9 @@ def _not_done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -
 
 
 def _redrive(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
+    """Have it tried again under the same key: what is in doubt only while the world still remembers the key."""
+    if effect.stage == "doubt" and not _definition(driver, effect).policy.key_counts(effect, driver.clock.now()):
+        raise Unfit("its key no longer makes sending again safe: it was first sent too long ago, or the world honours no key")
     return [("effect.redriven", effect.path, {"by": _by(body)})]
 
 
@@ -321,6 +382,8 @@ _EFFECT_DECISIONS: dict[tuple[str, str], Callable[[Any, EffectState, Mapping[str
     ("undo", "done"): _undo_done,
     ("undo", "abandon"): _undo_stands,
 }
+
+_SENDING = (_approve, _edit_and_approve, _redrive, _redrive_edited)
 
 
 __all__ = ["ChargehandError", "Unfit", "check_decision", "fold_mail"]

@@ -50,7 +50,7 @@ class Operations(Holding):
     def _operation_ended(self, path: str, task: asyncio.Task[None]) -> None:
         if self.tasks.get(path) is task:
             del self.tasks[path]
-        self._holding.pop(path, None)
+        self._ended(path)
         failure = None if task.cancelled() else task.exception()
         if failure is not None and self._crashed is None:
             self._crashed = failure

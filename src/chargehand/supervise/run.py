@@ -60,6 +60,7 @@ class RunDriver(Matching):
         self.log = RunLog(
             site.journal, site.clock, row, self.history, standing=self._standing, folded=self._folded, wake=self._wake, told=site.entered
         )
+        self.unawaited = {}
         self.idle = False
         self._mail_came = True
         self._folded_mail: set[int] = set()
@@ -335,6 +336,11 @@ class RunDriver(Matching):
 
     async def _root_ended(self, root: Branch) -> None:
         """Decide how the run ends: with a value, by a failure, or not at all because of a bug."""
+        forgotten = next(iter(self.unawaited.values()), None)
+        if root.ok and forgotten is not None:
+            said = f"{forgotten.definition.name}(…) was called and never awaited, so it was never made. Write: await {forgotten.definition.name}(…)."
+            await self._park("broken", {"error": said, "traceback": ""})
+            return
         self._diverged = self._diverged or self.lost_at_end(root)
         if self._diverged is not None:
             return

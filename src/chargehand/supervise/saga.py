@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from chargehand.core.identity import undo_key
 from chargehand.core.lifecycle import OPEN_STAGES
 from chargehand.core.states import EffectState
 from chargehand.durable import KeyChange, KeySet
-from chargehand.errors import NotDone
+from chargehand.errors import KeyHeld, NotDone
 from chargehand.failures import classify
 from chargehand.supervise import pivot, waiting
 from chargehand.supervise.failing import paths_of, recorded_failure
@@ -88,10 +89,13 @@ async def roll_back_scope(driver: RunDriver, path: str, error: BaseException) ->
 
 async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, *, over_pivot: bool = False) -> list[EffectState]:
     """Undo effects, newest first. Returns what stands because of a pivot."""
+    for effect in found:
+        if effect.final and effect.stage in OPEN_STAGES:
+            await _settle_doubt(driver, effect)  # before anything older is touched: found done, it is the pivot
     line = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
     stands: list[EffectState] = []
     for effect in found:
-        if effect.stage in OPEN_STAGES:
+        if effect.stage in OPEN_STAGES and not effect.final:
             await _settle_doubt(driver, effect)
         if effect.stage in ("undoing", "undo backoff", "undo letter"):
             await undo(driver, effect)
@@ -136,11 +140,13 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
     if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
         await undo(driver, effect)
         return
-    if effect.stage != "doubt" or _withdrawn(driver, effect):
+    if effect.stage != "doubt" or _withdrawn(driver, effect.facts.get("doubted", 0)):
         await _open_doubt(driver, effect)
     if effect.final:
         return
-    while effect.stage == "doubt":
+    while effect.stage in OPEN_STAGES:
+        if effect.stage != "doubt":  # somebody redrove it as the rollback began: nothing is sent any more
+            await _open_doubt(driver, effect)
         await driver.event_at(effect.path)
         if effect.stage == "doubt" and not may_look and not driver.may_go_on(effect.path) and await _looked_up(driver, effect, definition):
             return
@@ -159,19 +165,29 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
         )
         form = definition.contract.result.to_json(definition.contract.result.check(value))
     except NotDone:
-        await driver.log.commit(("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}), keys=_keys(effect, "open"))
+        await driver.log.commit(
+            ("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}),
+            keys=_keys(effect, "open"),
+            closed=_doubt_of(driver, effect),
+        )
         return True
     except Exception as error:
         effect.error = recorded_failure(error)
         return False
-    await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}))
+    keys = () if effect.business is None else (KeySet(effect.tool, effect.business, "done", json.dumps(form).encode()),)
+    await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}), keys=keys, closed=_doubt_of(driver, effect))
     return True
 
 
-def _withdrawn(driver: RunDriver, effect: EffectState) -> bool:
-    """Say whether the entry of a doubt was closed by the commit with which the run's rollback began."""
+def _doubt_of(driver: RunDriver, effect: EffectState) -> list[str]:
+    """Return the entry of a doubt that ends without a person."""
+    return [waiting.current_id(driver, effect.path)] if effect.stage == "doubt" else []
+
+
+def _withdrawn(driver: RunDriver, opened: int) -> bool:
+    """Say whether an entry opened at this seq was closed by the commit with which the run's rollback began."""
     begun = driver.history.rolling_back
-    return begun is not None and effect.facts.get("doubted", 0) < begun.seq
+    return begun is not None and opened < begun.seq
 
 
 async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
@@ -194,6 +210,8 @@ async def undo(driver: RunDriver, effect: EffectState) -> None:
     definition = driver.effect_definition(effect)
     while effect.stage not in ("undone", "stands"):
         if effect.stage == "undo letter":
+            if _withdrawn(driver, effect.facts["letter"]["seq"]):
+                await _letter(driver, effect, definition, effect.facts["letter"]["why"], shared=effect.facts["letter"]["shared"])
             await driver.event_at(effect.path)
         elif definition is None or definition.undo is None:
             await _letter(driver, effect, None, "this process does not know the effect's code; start one that does")
@@ -206,23 +224,12 @@ async def undo(driver: RunDriver, effect: EffectState) -> None:
                 definition,
                 "the process died while it was being undone, and the undo takes no key: it may have happened",
             )
-        elif _is_shared_with_others(driver, effect) and await _others_use(driver, effect):
-            await _letter(driver, effect, definition, "another run uses the result of this effect")
         else:
             await _try_undo(driver, effect, definition)
 
 
 def _undo_is_keyed(definition: EffectDefinition[..., Any]) -> bool:
     return definition.undo is not None and any(filled.what == "key" for filled in definition.undo.contract.filled)
-
-
-def _is_shared_with_others(driver: RunDriver, effect: EffectState) -> bool:
-    return effect.business is not None and effect.stage == "done"
-
-
-async def _others_use(driver: RunDriver, effect: EffectState) -> bool:
-    row = await driver.site.journal.key(driver.site.environment, effect.tool, effect.business or "")
-    return row is not None and row.run_id == driver.row.id and row.shared > 0
 
 
 async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any]) -> None:
@@ -232,7 +239,13 @@ async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDe
     number = effect.undo_tries if crashed else effect.undo_tries + 1
     key = undo_key(effect.key)
     driver.site.at("before undo", effect.path)
-    await driver.log.commit(("undo.intended", effect.path, {"try": number, "key": key}))
+    try:
+        await driver.log.commit(
+            ("undo.intended", effect.path, {"try": number, "key": key}), keys=_withheld(effect), closed=_doubt_of(driver, effect)
+        )
+    except KeyHeld:
+        await _letter(driver, effect, definition, "another run uses the result of this effect", shared=True)
+        return
     driver.site.at("after undo intent", effect.path)
     await driver.claim_holds(f"the undo of {effect.path}", definition.options.timeout)
     contract = definition.contract
@@ -270,18 +283,30 @@ async def _undo_failed(
     await _letter(driver, effect, definition, why)
 
 
-async def _letter(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None, why: str) -> None:
+async def _letter(
+    driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None, why: str, *, shared: bool = False
+) -> None:
     """Make the undo a dead letter: nothing older is touched until a person resolves it."""
     drafts: list[Draft] = []
-    if effect.stage == "done" or effect.stage == "doubt":
+    closed = _doubt_of(driver, effect)
+    if effect.stage not in ("undoing", "undo backoff", "undo letter"):
         drafts.append(("undo.intended", effect.path, {"try": 0, "key": undo_key(effect.key)}))
     entry = waiting.undo_letter(driver, effect, definition, why)
-    drafts.append(("undo.lettered", effect.path, {"why": why, "e": dict(effect.error or {}), "entry": entry.id}))
+    payload = {"why": why, "e": dict(effect.error or {}), "entry": entry.id}
+    drafts.append(("undo.lettered", effect.path, payload | ({"shared": True} if shared else {})))
     driver.hold(effect.path)
     try:
-        await driver.log.commit(*drafts, opened=[entry])
+        await driver.log.commit(*drafts, opened=[entry], closed=closed)
     finally:
         driver.release(effect.path)
+
+
+def _withheld(effect: EffectState) -> tuple[KeyChange, ...]:
+    """Return what keeps others from sharing what is being undone. Refused when somebody shares it, unless a person was told so."""
+    if effect.business is None or effect.stage == "undoing":
+        return ()
+    told = effect.facts.get("letter", {}).get("shared", False)
+    return (KeySet(effect.tool, effect.business, "held", unshared=not told),)
 
 
 def _keys(effect: EffectState, state: Any) -> tuple[KeyChange, ...]:

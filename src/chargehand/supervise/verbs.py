@@ -123,6 +123,8 @@ def gather(
 
     def begin() -> Generator[Any, Any, Any]:
         host, branch = _here("gather(…)")
+        for call in calls:
+            host.used(call)
         path = branch.scope.next("gather")
         bodies: list[Callable[[], Coroutine[Any, Any, Any]]] = [
             _body(host, call, Scope(f"{path}.{number}", "branch")) for number, call in enumerate(calls, 1)
@@ -237,6 +239,7 @@ def start(call: Call[Any], id: str | None = None) -> Call[str]:
     Awaited in workflow code it is a step; if the process dies inside, the same id is started again, which changes nothing.
     """
     host, branch = _here("start(…)")
+    host.used(call)
     chosen = id if id is not None else f"{host.row.id}:{branch.scope.next('start').replace('/', '.')}"
 
     async def begin() -> str:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
 
 
-async def verdict(driver: RunDriver, gate: Gate, call: Call[Any], path: str, form: Any, attempt: int) -> Verdict:
-    """Ask the voters in order until the outcome is settled."""
+async def verdict(driver: RunDriver, gate: Gate, call: Call[Any], path: str, form: Any, round: str) -> Verdict:
+    """Ask the voters in order until the outcome is settled. `round` names what is judged: an attempt, or an edit of its output."""
     yes = no = 0
     lost = 0
     for number, voter in enumerate(gate.voters, start=1):
-        vote = await _vote(driver, voter, call, f"{path}/try{attempt}/{gate.name}~{number}", form)
+        vote = await _vote(driver, voter, call, path, f"{path}/{round}/{gate.name}~{number}", form)
         yes, no, lost = yes + (vote is True), no + (vote is False), lost + (vote is None)
         left = len(gate.voters) - number
         outcome = _settled(gate, yes, no, left)
@@ -49,7 +49,7 @@ def _settled(gate: Gate, yes: int, no: int, left: int) -> str | None:
     return "fail" if yes + left < gate.quorum else None
 
 
-async def _vote(driver: RunDriver, voter: AgentDefinition[..., Any], call: Call[Any], path: str, form: Any) -> bool | None:
+async def _vote(driver: RunDriver, voter: AgentDefinition[..., Any], call: Call[Any], owner: str, path: str, form: Any) -> bool | None:
     """Return a voter's yes or no; None when it could not vote."""
     contract = voter.contract
     judges = contract.result.annotation is bool
@@ -63,7 +63,7 @@ async def _vote(driver: RunDriver, voter: AgentDefinition[..., Any], call: Call[
     driver.definitions[path] = ballot
     state = driver.history.calls.get(path)
     if state is None or state.settled is None:
-        await driver.spawn(path, driver.operation(ballot, path))
+        await driver.outcome(owner, path, lambda: driver.operation(ballot, path))
         state = driver.history.calls[path]
     if state.settled is None or not state.settled.ok:
         return None

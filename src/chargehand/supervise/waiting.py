@@ -90,7 +90,8 @@ def effect_letter(driver: RunDriver, effect: EffectState, definition: EffectDefi
 
 def doubt(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], why: str) -> Waiting:
     """Return the entry of an effect whose outcome nobody knows."""
-    again = ("redrive",) if definition.policy.key_counts(effect, driver.clock.now()) else ()
+    late = driver.history.rolling_back is not None
+    again = ("redrive",) if not late and definition.policy.key_counts(effect, driver.clock.now()) else ()
     shows = _effect_shows(effect) | {"happened": "unknown", "why": why, "generation": effect.generation}
     return entry(
         driver,
