@@ -110,7 +110,8 @@ def test_letters_are_redriven_by_selection(cli: Command, shop: Command) -> None:
     assert cli("redrive", "--kind", "doubt", "--json").json["redriven"] == []
     said = cli("redrive", "--all", "--json")
     assert (said.status, sorted(said.json["redriven"])) == (0, ["l-0/refuse", "l-1/refuse", "l-2/refuse"])
-    assert len(cli("redrive", "--workflow", "shop.lettered", "--json").json["redriven"]) == 3
+    again = cli("redrive", "--workflow", "shop.lettered", "--json").json  # nobody has carried the first ones out yet
+    assert (again["redriven"], len(again["refused"])) == ([], 3)
 
 
 def test_a_letter_is_failed_into_the_workflow(cli: Command, shop: Command) -> None:

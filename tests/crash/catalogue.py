@@ -35,6 +35,7 @@ from chargehand import (
     random,
     saga,
     sleep,
+    start,
     uuid4,
     wait_signal,
     workflow,
@@ -72,7 +73,8 @@ class Example:
     `people` decides what differs from the usual (None: the usual). `signals` are sent as soon as the run waits, `early`
     ones at once. `cancel_when` is the fact upon which somebody cancels. `gross_varies`: whether a thing that is taken back
     anyhow happened at all may depend on when the process died. `ordered`: undos come in one order only. `other` is a
-    second run of the same journal, started when the first has ended.
+    second run of the same journal, started when the first has ended. `children` are the runs that the workflow starts
+    itself, by id, with their workflows.
     """
 
     call: Callable[[], Call[Any]]
@@ -85,6 +87,7 @@ class Example:
     ordered: bool = True
     deadline: float | None = None
     other: Callable[[], Call[Any]] | None = None
+    children: Mapping[str, Any] = field(default_factory=dict)
 
 
 MENDED = {"now": False}
@@ -270,6 +273,28 @@ async def containing() -> list[str]:
     ends = await gather(nest_inner("kept", False), nest_inner("lost", True), contain=True)
     told = [end.value if isinstance(end, Finished) else type(end.error).__name__ for end in ends if isinstance(end, (Finished, Failed))]
     return [*told, await note("after")]
+
+
+@workflow(name="late failure")
+async def late_failure() -> None:
+    await charge("late")
+    await sleep(700)
+    fail("too late to matter")
+
+
+@workflow(name="leaving behind")
+async def leaving_behind() -> list[str]:
+    """Some branches do not end in time; they go on by themselves, and one of them fails and is undone."""
+    ends = await gather(charge("in time"), slowly("behind"), late_failure(), contain=True, within=50)
+    return [*(type(end).__name__ for end in ends), await note("went on")]
+
+
+@workflow(name="detaching")
+async def detaching() -> str:
+    """Starts a run that is no part of this one; then fails, and the other run stands."""
+    await charge("parent")
+    await start(nest_inner("child", False), id="run-child")
+    fail("the parent fails")
 
 
 # -- going back ----------
@@ -529,6 +554,8 @@ EXAMPLES: dict[str, Example] = {
     "failing together": Example(lambda: failing_together(), ordered=False),
     "stopping early": Example(lambda: stopping_early(), {("book", "none left"): ("never",)}, gross_varies=True, ordered=False),
     "containing": Example(lambda: containing()),
+    "leaving behind": Example(lambda: leaving_behind()),
+    "detaching": Example(lambda: detaching(), children={"run-child": nest_inner}),
     "rolling back": Example(lambda: rolling_back()),
     "smaller saga": Example(lambda: smaller_saga(), {("book", "never there"): ("never",)}),
     "undo in trouble": Example(lambda: undo_in_trouble(), UNDO_TROUBLES),

@@ -57,7 +57,8 @@ class Outside:
     async def play(self, ids: Sequence[str]) -> None:
         """Act until every run has ended. Raises `Stuck` with the run's events."""
         self.ids = ids
-        await self._cancel(ids[0])
+        if ids:
+            await self._cancel(ids[0])
         for _ in range(ROUNDS):
             await self.rest(ids)
             rows = [row for id in ids if (row := await self.supervisor.row(id)).status not in FINAL_STATUSES]

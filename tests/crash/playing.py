@@ -26,28 +26,36 @@ PACE = Pace(poll=0.005)
 def supervisor_of(example: Example, journal: Journal, clock: FakeClock, world: World, pace: Pace = PACE) -> Supervisor:
     """Return a supervisor that knows the example's workflows and its world."""
     known = {call.definition.full_name: call.definition for call in (example.call(), (example.other or example.call)())}
+    known |= {definition.full_name: definition for definition in example.children.values()}
     return Supervisor("memory:", list(known.values()), journal=journal, clock=clock, pace=pace, resources=[Resource(World, lambda: world)])
 
 
 async def start(supervisor: Supervisor, example: Example, id: str) -> None:
-    """Start one of the example's runs, with dice that fall the same each time."""
+    """Start one of the example's runs."""
     call = example.other if id == "run-2" else example.call
     assert call is not None
-    with patch("chargehand.supervisor.secrets.token_hex", lambda count: id[-1] * 2 * count):
-        await supervisor.start(call(), id=id, deadline=example.deadline)
+    await supervisor.start(call(), id=id, deadline=example.deadline)
+
+
+def dice(id: str) -> Any:
+    """Have the dice of this run, and of those that it starts, fall the same each time."""
+    return patch("chargehand.supervisor.secrets.token_hex", lambda count: id[-1] * 2 * count)
 
 
 def ids_of(example: Example) -> list[str]:
     """Return the ids of the example's runs."""
-    return ["run-1", "run-2"] if example.other is not None else ["run-1"]
+    return ["run-1", *(["run-2"] if example.other is not None else []), *example.children]
 
 
 async def play_all(supervisor: Supervisor, world: World, clock: FakeClock, example: Example) -> None:
     """Have every run of the example come to its end, one after the other."""
     outside = Outside(supervisor, world, clock, example)
     for id in ids_of(example):
-        await start(supervisor, example, id)
-        await outside.play([id])
+        if id not in example.children:
+            with dice(id):
+                await start(supervisor, example, id)
+                await outside.play([id])
+    await outside.play(list(example.children))
 
 
 async def undisturbed(name: str, kind: Kind, folder: str) -> tuple[End, list[Instant], list[Fact]]:

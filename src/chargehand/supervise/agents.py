@@ -10,14 +10,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from chargehand.contracts import Arguments, explain
+from chargehand.contracts import explain
 from chargehand.core.ladder import climb
 from chargehand.core.lifecycle import OPEN_STAGES
-from chargehand.errors import BudgetExhausted, ChargehandError, Failure, JournalError, Rejected, TimedOut, Unserialisable
+from chargehand.errors import BreakerOpen, BudgetExhausted, ChargehandError, Failure, JournalError, Rejected, TimedOut, Unserialisable
 from chargehand.failures import classify
 from chargehand.supervise import voting
 from chargehand.supervise.bodies import Body, feedback_for
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
 
 
+PLACE_POLL_SECONDS = 1.0
+
+
 async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
     """Carry one agent call to its release or failure, from wherever it stands."""
     work = _Work(driver, call, path)
     await work.admit()
-    while work.state.settled is None:
+    while work.state.settled is None and driver.history.rolling_back is None:
         await work.step()
 
 
@@ -84,7 +88,14 @@ class _Work(Rungs):
         self.meter = body.meter
         feedback = feedback_for(driver, state, path, self.clauses)
         driver.site.at("before attempt", path)
-        async with driver.site.gauges.place(producer, self.call.arguments.values):
+        async with AsyncExitStack() as held:
+            try:
+                await self._place(held, producer)
+            except BreakerOpen as error:
+                await self._errored(body, producer, error)
+                return
+            if driver.history.rolling_back is not None:
+                return
             try:
                 output = await body.run(self.call, feedback)
             except Exception as error:
@@ -99,6 +110,15 @@ class _Work(Rungs):
             await self._asked(output.question)
         else:
             await self._checked(body, producer, output)
+
+    async def _place(self, held: AsyncExitStack, producer: AgentDefinition[..., Any]) -> None:
+        """Wait for a place; who waits holds, and can be ended. The due time lets a run that left meanwhile come back."""
+        driver = self.driver
+        place = driver.site.gauges.place(producer, self.call.arguments.values)
+        if not producer.limits:
+            return
+        async with driver.holding(self.path, driver.clock.now() + PLACE_POLL_SECONDS):
+            await held.enter_async_context(place)
 
     def _asked_before(self) -> list[str]:
         """Return the effects that earlier incarnations of this attempt asked for: a body that is told so need not ask again."""
@@ -119,13 +139,9 @@ class _Work(Rungs):
                 and effect.stage in (*OPEN_STAGES, "approved", "redriven", "did not happen")
                 and effect.path not in driver.tasks
             ):
-                definition = driver.effect_definition(effect)
-                if definition is None or effect.arguments is None:
-                    continue
-                arguments = definition.contract.from_record(effect.arguments)
-                call: Call[Any] = Call(definition, Arguments(arguments.values, effect.digest or arguments.digest))
-                driver.definitions[effect.path] = call
-                await driver.spawn(effect.path, driver.operation(call, effect.path))
+                operation = self._operation_of(effect)
+                if operation is not None:
+                    await driver.outcome(self.path, effect.path, operation)
 
     async def _checked(self, body: Body, producer: AgentDefinition[..., Any], output: Any) -> None:
         """Schema first, then the quick gates; then release, or the costly gates."""
@@ -205,7 +221,7 @@ class _Work(Rungs):
         if isinstance(error, JournalError) or (isinstance(error, ChargehandError) and error.blame == "ours"):
             raise error
         outcome = classify(error)
-        transient = isinstance(error, TimedOut) or (outcome.transient and not isinstance(error, Failure))
+        transient = isinstance(error, (TimedOut, BreakerOpen)) or (outcome.transient and not isinstance(error, Failure))
         policy = self.definition.retry_errors
         form = recorded_failure(error)
         mode = "FM-1.2" if body.out_of_role is not None else "SYS-timeout" if isinstance(error, TimedOut) else outcome.mode

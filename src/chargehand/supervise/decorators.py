@@ -292,10 +292,12 @@ def agent(
 
 def _check_families(made: AgentDefinition[..., Any]) -> None:
     """Refuse voters that share the producer's blind spots. An undeclared family counts as the producer's own."""
-    if made.allow_same_family:
-        return
     for gate in made.gates:
         for voter in gate.voters:
+            if not isinstance(voter, AgentDefinition):
+                raise DefinitionError(f"The gate {gate.name} of {made.name} asks {voter!r} for a vote. Voters are agents: functions under @agent.")
+            if made.allow_same_family:
+                continue
             if voter.family is None or made.family is None or voter.family == made.family:
                 raise Monoculture(
                     f"The gate {gate.name} of {made.name} asks {voter.name}, of family {voter.family!r}, about an output of family {made.family!r}. "

@@ -66,15 +66,28 @@ class Holding:
         self._awaited.pop(path, None)
         self._weigh(path)
 
+    def holds(self, path: str) -> bool:
+        """Say whether an operation waits for time or people."""
+        return path in self._holding
+
     # -- who waits with whom ----------
 
-    async def outcome(self, owner: str, path: str, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def outcome(
+        self, owner: str, path: str, begin: Callable[[], Coroutine[Any, Any, None]] | None, *, until: Callable[[], bool] | None = None
+    ) -> None:
         """Wait for the operation at a path, begun if there is none. The operation outlives who waits for it here."""
         token = object()
         self._awaited.setdefault(owner, {})[token] = path
-        task = self.tasks.get(path) or self.spawn(path, begin())
+        task = self.tasks.get(path)
+        if task is None:
+            assert begin is not None
+            task = self.spawn(path, begin())
         self._weigh(owner)
         try:
+            while until is not None and not task.done():
+                await asyncio.wait({task, self._watcher(path)}, return_when=asyncio.FIRST_COMPLETED)
+                if until():
+                    return
             await asyncio.shield(task)
         finally:
             self._awaited.get(owner, {}).pop(token, None)
@@ -134,9 +147,7 @@ class Holding:
 
     async def event_at(self, path: str, due: float | None = None) -> bool:
         """Wait until an event at this path is folded (True), or until `due` (False)."""
-        watcher = self._watchers.get(path)
-        if watcher is None or watcher.done():
-            watcher = self._watchers[path] = asyncio.get_running_loop().create_future()
+        watcher = self._watcher(path)
         async with self.holding(path, due):
             if due is None:
                 await asyncio.shield(watcher)
@@ -147,6 +158,12 @@ class Holding:
             finally:
                 alarm.cancel()
             return watcher.done()
+
+    def _watcher(self, path: str) -> asyncio.Future[None]:
+        watcher = self._watchers.get(path)
+        if watcher is None or watcher.done():
+            watcher = self._watchers[path] = asyncio.get_running_loop().create_future()
+        return watcher
 
     def _tell(self, path: str) -> None:
         """Wake what waits for an event at this path."""

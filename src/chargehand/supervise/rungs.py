@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chargehand.contracts import Arguments
 from chargehand.core.ladder import Ladder, Rung, climb, climbed_from
-from chargehand.core.states import AgentState
+from chargehand.core.lifecycle import OPEN_STAGES, UNDOING_STAGES
+from chargehand.core.states import AgentState, EffectState
 from chargehand.errors import Rejected
 from chargehand.supervise import kept, saga, waiting
 from chargehand.supervise.budgets import Meter
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 
 QUESTIONS_MAX = 2
+_UNDER_WAY = (*OPEN_STAGES, "approved", "redriven")
 
 
 class Rungs:
@@ -98,7 +102,9 @@ class Rungs:
         )
 
     def _did_final(self, used: Sequence[str]) -> bool:
-        return any(effect.final and effect.path in used and effect.stage == "done" for effect in self.driver.history.effects(self.path))
+        """Say whether an attempt did a final effect, or may have."""
+        found = self.driver.history.effects(self.path)
+        return any(effect.final and effect.path in used and effect.stage in ("done", *OPEN_STAGES) for effect in found)
 
     async def _rejected(self, used: Sequence[str], producer: AgentDefinition[..., Any], form: Any, verdicts: Sequence[Verdict]) -> None:
         state = self.state
@@ -330,18 +336,56 @@ class Rungs:
     def _open_entries(self) -> list[str]:
         """Return the entries of effects of this agent that nobody will ask for any more."""
         driver = self.driver
-        return [waiting.current_id(driver, e.path) for e in driver.history.effects(self.path) if e.stage in ("proposed", "letter", "doubt")]
+        return [waiting.current_id(driver, e.path) for e in driver.history.effects(self.path) if e.stage in ("proposed", "letter")]
 
     async def _undo_not_kept(self, used: Sequence[str]) -> None:
         driver = self.driver
+        await self._end_inner_agents()
         found = driver.history.effects(self.path)
         if not found:
             return
         keep = kept.kept(found, used)
-        lost = [effect for effect in found if effect.path not in keep]
+        for effect in found:
+            if effect.path in keep:
+                await self._settled(effect)
+        lost = [effect for effect in found if effect.path not in keep or effect.stage in (*UNDOING_STAGES, *OPEN_STAGES)]
         for effect in lost:
             await driver.end_operation(effect.path)
         await saga.undo_all(driver, lost, self.path, over_pivot=True)
+
+    async def _end_inner_agents(self) -> None:
+        """End the agents that this one used and no longer waits for; they would begin new effects behind its release."""
+        driver, inside = self.driver, f"{self.path}/"
+        while True:
+            agents = [path for path, call in driver.definitions.items() if path.startswith(inside) and call.definition.kind == "agent"]
+            left = {path: driver.tasks[path] for path in agents if path in driver.tasks}
+            if not left:
+                return
+            for path, task in left.items():
+                if path in driver.bodies:
+                    driver.bodies[path].kill()
+                elif driver.holds(path):
+                    task.cancel()
+            await asyncio.wait(left.values(), return_when=asyncio.FIRST_COMPLETED, timeout=0.05)
+
+    async def _settled(self, effect: EffectState) -> None:
+        """Wait until it is known whether a kept effect happened; a doubt holds the release until it is ended."""
+        driver, path = self.driver, effect.path
+        operation = self._operation_of(effect)
+        while effect.stage in _UNDER_WAY and (operation is not None or path in driver.tasks):
+            await driver.outcome(self.path, path, operation, until=lambda: effect.stage not in _UNDER_WAY)
+        await driver.end_operation(path)
+
+    def _operation_of(self, effect: EffectState) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """Return what carries a recorded effect on; None when its code is not known here."""
+        driver = self.driver
+        definition = driver.effect_definition(effect)
+        if definition is None or effect.arguments is None:
+            return None
+        arguments = definition.contract.from_record(effect.arguments)
+        call: Call[Any] = Call(definition, Arguments(arguments.values, effect.digest or arguments.digest))
+        driver.definitions[effect.path] = call
+        return lambda: driver.operation(call, effect.path)
 
 
 def _for_what_it_says(rejection: Mapping[str, Any]) -> bool:
