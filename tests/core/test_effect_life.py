@@ -124,14 +124,20 @@ def test_never_a_blind_retry() -> None:
 
 def test_an_illegal_move_names_both_sides() -> None:
     """What the table does not have is a defect of ours, and says where."""
-    with pytest.raises(IllegalMove, match=r"effect\.done at 'pay', which is 'undone'"):
-        moved("undone", "effect.done", "pay")
+    with pytest.raises(IllegalMove, match=r"effect\.done at 'pay', which is 'denied'"):
+        moved("denied", "effect.done", "pay")
 
 
 def test_nothing_leaves_an_end() -> None:
-    """Undone, denied and failed are ends: a key's doing is never begun again from there. Done only leaves towards its undo."""
+    """Denied, failed and standing are ends. Undone leaves only towards another doing, under another key; done only towards its undo."""
     leaving = {stage for stage, _ in EFFECT_MOVES}
-    assert not leaving & {"undone", "denied", "failed", "stands"}
+    assert not leaving & {"denied", "failed", "stands"}
+    assert {event for stage, event in EFFECT_MOVES if stage == "undone"} <= {
+        "effect.proposed",
+        "effect.intended",
+        "effect.done",
+        "effect.failed",
+    }
     assert {event for stage, event in EFFECT_MOVES if stage == "done"} == {"undo.intended", "undo.stands"}
 
 

@@ -12,7 +12,7 @@ from chargehand import Supervisor
 from chargehand.events import Event
 from chargehand.supervise.log import loaded
 
-from .catalogue import Example
+from .example import Example
 from .instants import Kind
 from .world import Fact, gross, net
 
@@ -111,14 +111,7 @@ def check_equal(example: Example, expected: End, found: End, before: Sequence[Fa
     check_steps(expected, found, before, recorded, lost)
     if example.ordered and not example.gross_varies:
         assert undo_order(found.facts) == undo_order(expected.facts)
-    for id, events in found.events.items():
-        if id == recorded_of(recorded):
-            assert events[: len(recorded)] == list(recorded), "history was rewritten"
-
-
-def recorded_of(recorded: Sequence[Event]) -> str:
-    """Return the id that the catalogue gives the run of these events: the first run's."""
-    return "run-1" if recorded else ""
+    assert found.events["run-1"][: len(recorded)] == list(recorded), "history was rewritten"
 
 
 def check_keys(example: Example, expected: End, found: End) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from chargehand.durable import Commit
 from chargehand.events import Record
 
-from .catalogue import MENDED, Example
+from .catalogue import ALL
 from .clock import FakeClock
 from .comparing import End, check_equal, end_of
-from .examples import ALL
+from .example import MENDED, Example
 from .instants import Kind
 from .playing import events_of, ids_of, play_all, supervisor_of
 from .world import Book, Fact, World

@@ -12,11 +12,11 @@ from typing import Any
 
 from chargehand.events import Event
 
-from .catalogue import MENDED
+from .catalogue import ALL
 from .clock import START, FakeClock
 from .comparing import End, check_equal, end_of
 from .dying import Life, Mortal
-from .examples import ALL
+from .example import MENDED
 from .instants import InFile
 from .playing import events_of, ids_of, play_all, supervisor_of
 from .worker import Crew

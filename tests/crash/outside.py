@@ -16,8 +16,8 @@ from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import DecisionRefused
 from chargehand.supervise.log import loaded
 
-from .catalogue import MENDED, Example, LetItExpire
 from .clock import FakeClock
+from .example import MENDED, Example, LetItExpire
 from .world import Fact, World
 
 ROUNDS = 300

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -12,10 +10,10 @@ from chargehand import Pace, Resource, Supervisor
 from chargehand.durable import Journal
 from chargehand.supervise.log import loaded
 
-from .catalogue import MENDED, Example
+from .catalogue import ALL
 from .clock import FakeClock
 from .comparing import End, check_equal, end_of
-from .examples import ALL
+from .example import MENDED, Example
 from .instants import Instant, Kind, Recorder
 from .outside import Outside
 from .world import Book, Fact, World
@@ -73,9 +71,9 @@ async def undisturbed(name: str, kind: Kind, folder: str) -> tuple[End, list[Ins
     return end, recorder.instants, book.facts()
 
 
-async def resumed(name: str, kind: Kind, folder: str, instant: Instant, expected: End, facts: Sequence[Fact]) -> None:
-    """Play an example on from an instant, with a fresh supervisor, and compare."""
-    example, clock = ALL[name], FakeClock(instant.now)
+async def resumed(name: str, kind: Kind, folder: str, instant: Instant, expected: End, facts: Sequence[Fact], *, away: float = 0.0) -> None:
+    """Play an example on from an instant, with a fresh supervisor that comes `away` seconds later, and compare."""
+    example, clock = ALL[name], FakeClock(instant.now + away)
     before = list(facts[: instant.facts])
     book = Book(before)
     journal = kind.open(instant.journal, clock, folder)
@@ -92,17 +90,3 @@ async def events_of(supervisor: Supervisor, id: str) -> list[Any]:
     """Return the events of a run; none when there is no such run yet."""
     row = await supervisor.journal.run(id)
     return [] if row is None else await loaded(supervisor.journal, row.number)
-
-
-@asynccontextmanager
-async def no_task_left() -> AsyncIterator[None]:
-    """End whatever tasks a dead process left in this loop."""
-    mine = asyncio.all_tasks()
-    try:
-        yield
-    finally:
-        strays = asyncio.all_tasks() - mine
-        for task in strays:
-            task.cancel()
-        if strays:
-            await asyncio.wait(strays, timeout=5.0)

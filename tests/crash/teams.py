@@ -34,8 +34,10 @@ from chargehand import (
     workflow,
 )
 
-from .catalogue import Example, abandon, approvers
+from .example import Example
+from .people import approvers
 from .tools import charge, note, order, post, search, ship
+from .undoing import abandon
 from .world import Fact, World
 
 

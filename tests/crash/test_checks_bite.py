@@ -13,8 +13,8 @@ from chargehand.core.history import History
 from chargehand.supervise import effects, saga
 from chargehand.supervise.run import RunDriver
 
-from .catalogue import MENDED
-from .examples import ALL
+from .catalogue import ALL
+from .example import MENDED
 from .instants import InMemory
 from .playing import resumed, undisturbed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .examples import ALL
+from .catalogue import ALL
 from .instants import InFile, InMemory, Kind
 from .playing import resumed, undisturbed
 
@@ -18,12 +18,12 @@ FEWEST_INSTANTS = 5
 """A run of the catalogue has at least so many instants; fewer would mean that the recorder misses some."""
 
 
-async def from_each(name: str, kind: Kind, folder: str, *, every: int = 1, first: int = 0) -> int:
+async def from_each(name: str, kind: Kind, folder: str, *, every: int = 1, first: int = 0, away: float = 0.0) -> int:
     """Go on from every instant (or every so many) of an example; return how many it has."""
     expected, instants, facts = await undisturbed(name, kind, folder)
     for instant in instants[first::every]:
         try:
-            await resumed(name, kind, folder, instant, expected, facts)
+            await resumed(name, kind, folder, instant, expected, facts, away=away)
         except AssertionError as error:
             raise AssertionError(f"{name}, instant {instant.number} ({instant.what}): {error}") from error
     return len(instants)
@@ -54,3 +54,21 @@ async def test_in_a_file(name: str, tmp_path: Path) -> None:
         assert await from_each(name, kind, str(tmp_path)) >= FEWEST_INSTANTS
     finally:
         kind.close()
+
+
+TIME_DECIDES = {"too late", "hearing", "leaving behind"}
+"""A deadline, an approval's expiry, a bound on waiting: whoever comes hours later comes to another end."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ALL if name not in TIME_DECIDES])
+async def test_hours_later(name: str, tmp_path: Path) -> None:
+    """A process that comes twelve hours after the crash reaches the same end: timers, back-offs and keys outlast it."""
+    await from_each(name, InMemory(), str(tmp_path), away=12 * 3600.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+async def test_with_a_clock_that_is_behind(name: str, tmp_path: Path) -> None:
+    """A process whose wall clock is an hour behind that of the dead one reaches the same end; event times never decrease."""
+    await from_each(name, InMemory(), str(tmp_path), away=-3600.0)

@@ -13,8 +13,8 @@ import pytest
 
 import chargehand
 
+from .catalogue import ALL
 from .dying import Life, dies_and_goes_on, live
-from .examples import ALL
 from .instants import InFile, InMemory, Kind
 
 SOURCES = Path(chargehand.__file__).parent

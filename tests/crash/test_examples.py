@@ -15,9 +15,9 @@ import pytest
 from chargehand import Resource, Supervisor
 from chargehand.supervise.call import Call
 
-from .catalogue import Example
 from .clock import FakeClock
 from .comparing import check_life
+from .example import Example
 from .instants import InMemory, Recorder
 from .outside import Outside
 from .playing import PACE

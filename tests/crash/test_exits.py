@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from .catalogue import ALL
 from .dying import Life, live
-from .examples import ALL
 from .exits import die_and_go_on
 from .instants import InFile
 from .worker import Crew

@@ -9,10 +9,10 @@ import pytest
 
 from chargehand.errors import JournalError, JournalFull
 
-from .catalogue import MENDED
+from .catalogue import ALL
 from .clock import FakeClock
 from .comparing import check_equal, end_of
-from .examples import ALL
+from .example import MENDED
 from .faulty import Faulty, no_pause
 from .instants import InMemory
 from .playing import ids_of, play_all, supervisor_of

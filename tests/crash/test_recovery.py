@@ -10,10 +10,10 @@ from typing import Any
 
 from chargehand import Budget, Decision, Pace, Person, Supervisor, injected, spending, step, workflow
 
-from .catalogue import Example
+from .catalogue import ALL
 from .clock import FakeClock
 from .comparing import check_equal, end_of
-from .examples import ALL
+from .example import Example
 from .instants import InMemory, Instant, Recorder
 from .outside import Outside
 from .playing import ids_of, play_all, supervisor_of, undisturbed

@@ -11,10 +11,10 @@ import pytest
 from chargehand import Pace, Supervisor
 from chargehand.durable import Census
 
-from .catalogue import MENDED
+from .catalogue import ALL
 from .clock import FakeClock
 from .comparing import check_equal, end_of
-from .examples import ALL
+from .example import MENDED
 from .instants import InFile, InMemory
 from .outside import Outside
 from .playing import ids_of, play_all, supervisor_of, undisturbed

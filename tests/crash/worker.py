@@ -48,10 +48,6 @@ class GatedWorld(World):
 
     gate: str | None = None
 
-    async def journey(self) -> None:
-        """Travel; the way back may be closed."""
-        await super().journey()
-
     async def ask(self, what: str, tool: str, ref: str, key: str) -> str:
         """Do as ordered at once, answer when the gate is open."""
         answer = await super().ask(what, tool, ref, key)

@@ -134,3 +134,21 @@ async def test_a_fenced_commit_takes_no_key(journal: Journal) -> None:
     with pytest.raises(Exception, match="no longer"):
         await run.append("a", keys=[take()])
     assert await journal.key("test", "refund", "refund-7") is None
+
+
+async def test_what_others_share_is_not_withheld(journal: Journal) -> None:
+    """While an effect is undone its key is held, unless somebody already uses the result; then the whole commit is refused."""
+    run, other = await created(journal, "po-1"), await created(journal, "po-2")
+    withheld = KeySet("refund", "refund-7", "held", unshared=True)
+    await run.append("intended", keys=[take()])
+    await run.append("done", keys=[DONE])
+    await run.append("undoing", keys=[withheld])
+    with pytest.raises(KeyHeld):
+        await other.append("shared", keys=[KeyShare("refund", "refund-7")])
+    await run.append("stands", keys=[DONE])
+    await other.append("shared", keys=[KeyShare("refund", "refund-7")])
+    with pytest.raises(KeyHeld):
+        await run.append("undoing", keys=[withheld])
+    assert await holder(journal) == ("po-1", "refund", 1, "d1", "done", b'{"id":1}', 1)
+    await run.append("undoing", keys=[KeySet("refund", "refund-7", "held")])
+    assert (await holder(journal))[4] == "held"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chargehand import Approve, Denied, Reject, agent, effect, gather, injected, workflow
+from chargehand import Approve, DecisionRefused, Denied, Reject, agent, effect, gather, injected, workflow
 from chargehand.testing import Supervised, always
 
 DONE: list[Any] = []
@@ -76,7 +76,8 @@ async def test_fields_cannot_run_into_each_other(supervised: Supervised) -> None
 async def test_extra_arguments_are_no_way_around(supervised: Supervised) -> None:
     """xaidr #1: a hash over a subset let anything ride along; what the effect does not take is refused, not ignored."""
     run = await supervised.start(one(1, "acme", ""))
-    await supervised.decide("approval", Approve(edit={"amount": 1, "to": "acme", "note": "", "cc": "eve"}))
+    with pytest.raises(DecisionRefused, match="cc"):
+        await supervised.decide("approval", Approve(edit={"amount": 1, "to": "acme", "note": "", "cc": "eve"}))
     await supervised.rest()
     assert DONE == []
     assert len(await run.waiting()) == 1

@@ -183,6 +183,9 @@ def _agent_answered(history: History, event: Event) -> AgentState:
 def _agent_produced(history: History, event: Event) -> AgentState:
     state = _agent(history, event)
     state.produced, state.verdicts = event.payload, {}
+    if "person" in event.payload:  # an edit: all gates are asked about it
+        state.escalated = state.decided = None
+        state.facts["edits"] = state.facts.get("edits", 0) + 1
     return state
 
 
@@ -278,6 +281,7 @@ def _effect_intended(history: History, event: Event) -> EffectState:
     effect.tries, effect.sent_at, effect.sent_seq, effect.ever_intended = 1, first, event.seq, True
     effect.doubtful = False
     effect.facts["undo"] = payload.get("undo")
+    effect.facts.pop("letter", None)
     effect.due = None
     return effect
 

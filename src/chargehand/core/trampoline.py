@@ -105,13 +105,17 @@ def stepping() -> Branch | None:
 WAITS = frozenset({"timer", "signal", "question"})
 """Kinds of asks that send nothing: they can be withdrawn at any moment, live and on replay alike."""
 
+_OURS = frozenset({"rollback", "diverged"})
+"""Kinds of asks that the code did not make: they are never withdrawn."""
+
 Resume = tuple[Literal["send", "throw"], Any]
 
 
 class Trampoline:
-    """Drives the branches of one run."""
+    """Drives the branches of one run. `is_new` says whether a call was not begun: it is not recorded and no operation does it."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_new: Callable[[Ask], bool] = lambda ask: False) -> None:
+        self._is_new = is_new
         self._ready: deque[tuple[Branch, Resume]] = deque()
         self._asks: list[Ask] = []
         self.branches: set[Branch] = set()
@@ -182,6 +186,8 @@ class Trampoline:
             yielded.branch = branch
             branch.waits = yielded
             self._asks.append(yielded)
+        elif isinstance(yielded, GatherAsk) and branch.stopped:
+            self._ready.append((branch, ("throw", Stopping())))
         elif isinstance(yielded, GatherAsk):
             self._open(branch, yielded)
         else:
@@ -237,14 +243,14 @@ class Trampoline:
             self._close(group)
 
     def _stop(self, branch: Branch) -> None:
-        """Have a branch, and the branches it waits for, start nothing new. What only waits is withdrawn; a call in flight settles."""
+        """Have a branch, and the branches it waits for, start nothing new. What only waits, or is not begun, is withdrawn; a call in flight settles."""
         branch.stopped = True
         waits = branch.waits
         if isinstance(waits, Group):
             waits.stopping = True
             for child in waits.branches:
                 self._stop(child)
-        elif waits is not None and waits.kind in WAITS:
+        elif waits is not None and (waits.kind in WAITS or (waits.kind not in _OURS and self._is_new(waits))):
             branch.waits = None
             self.withdrawn.append(waits)
             self._ready.append((branch, ("throw", Stopping())))

@@ -66,11 +66,10 @@ class _Work(Rungs):
             await self._answer(state.question)
         elif state.due is not None and state.step != "escalate" and state.due > self.driver.clock.now():
             await self.driver.until(state.due, self.path)
+        elif state.produced is not None and state.escalated is None:
+            await self._judge(state.produced)
         elif state.step in ("retry", "reassign"):
-            if state.produced is not None:
-                await self._judge(state.produced)
-            else:
-                await self._attempt()
+            await self._attempt()
         elif state.step == "escalate":
             await self._escalate()
         elif state.step == "fall back":
@@ -177,9 +176,6 @@ class _Work(Rungs):
         else:
             await self._release(form, "gates", body.used, verdicts)
 
-    def _gate(self, name: str) -> Gate:
-        return next(gate for gate in self.gates if gate.name == name)
-
     async def _judge(self, produced: Mapping[str, Any]) -> None:
         """Ask the costly gates that have not spoken yet, one commit each; then release."""
         state, form = self.state, produced["output"]
@@ -188,6 +184,8 @@ class _Work(Rungs):
         costly = [gate for gate in self.gates if gate.costly or gate.kind != "check"]
         for gate in costly:
             if gate.kind == "human":
+                if produced.get("decided_at") == gate.name:
+                    continue  # whose edit this is has just decided there
                 await self._open_escalation(form, f"the gate {gate.name} asks a person", role=gate.role, within=gate.within, gate=gate.name)
                 return
             if gate.name not in state.verdicts:
@@ -195,20 +193,23 @@ class _Work(Rungs):
             verdict = Verdict.from_record(state.verdicts[gate.name])  # as recorded, also when we died right after it
             if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain == "fail"):
                 verdicts = [Verdict.from_record(v) for v in state.verdicts.values()]
+                if "person" in produced:
+                    await self._edit_refused(form, verdicts)
+                    return
                 await self._rejected(list(produced["used"]), self._producer(), form, verdicts)
                 return
         abstained = [name for name, v in state.verdicts.items() if v["outcome"] == "abstain" and self._gate(name).on_abstain == "ask"]
-        asks = [*produced.get("ask", ()), *abstained]
+        asks = [name for name in (*produced.get("ask", ()), *abstained) if name != produced.get("decided_at")]
         if asks:
             await self._open_escalation(form, f"the gate {asks[0]} could not tell", gate=asks[0])
             return
         verdicts = [Verdict.from_record(v) for v in [*produced["verdicts"], *state.verdicts.values()]]
-        await self._release(form, "gates", list(produced["used"]), verdicts)
+        await self._released_as(produced, verdicts)
 
     async def _ask_gate(self, gate: Gate, form: Any, context: GateContext) -> None:
         """Ask one costly gate and put its verdict on disk."""
         if gate.kind == "vote":
-            verdict = await voting.verdict(self.driver, gate, self.call, self.path, form, self.state.attempt)
+            verdict = await voting.verdict(self.driver, gate, self.call, self.path, form, self._round())
         else:
             verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
         await self.commit("gate.judged", verdict.record())

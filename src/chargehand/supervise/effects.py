@@ -176,26 +176,27 @@ class _Work:
             await self._in_transaction(arguments, generation, key, business, keys)
             return
         payload = self._intent(arguments, generation, key, business)
-        try:
-            await self._make(arguments, ("effect.intended", payload), keys)
-        except KeyHeld:
+        if not await self._make(arguments, ("effect.intended", payload), keys):
             await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
 
-    async def _make(self, arguments: Arguments, draft: tuple[str, dict[str, Any]], keys: tuple[KeyChange, ...] = ()) -> None:
-        """Wait for a place, write down that it is made now, make it. While it waits nothing is on disk and a rollback may begin."""
+    async def _make(self, arguments: Arguments, draft: tuple[str, dict[str, Any]], keys: tuple[KeyChange, ...] = ()) -> bool:
+        """Wait for a place, write down that it is made now, make it. Says False when somebody else took the key meanwhile.
+
+        While it waits for a place nothing is on disk: a rollback may begin, and an approval expire.
+        """
         driver, effect = self.driver, self.effect
         async with AsyncExitStack() as places:
             no_place: Exception | None = None
-            try:
-                async with driver.holding(self.path, driver.clock.now() + _KEY_POLL_SECONDS):
-                    await places.enter_async_context(driver.site.gauges.place(self.definition, arguments.values))
-            except Exception as error:
-                no_place = error
+            if self.definition.limits:
+                no_place = await self._place(places, arguments)
             if self.too_late or (effect.stage == "approved" and not approvals.still_fits(driver, self.definition, effect, arguments)):
-                return  # what is next is another question now
+                return True  # what is next is another question now
             if draft[0] == "effect.intended":
                 driver.site.at("before intent", self.path)
-            await self.commit(draft, keys=keys)
+            try:
+                await self.commit(draft, keys=keys)
+            except KeyHeld:
+                return False
             if self.too_late and not effect.doubtful:  # the rollback began as this was written
                 failure = {"code": "not-sent", "message": "The run was being rolled back; it was not sent."}
                 await self.commit(
@@ -203,6 +204,17 @@ class _Work:
                 )
             elif not self.too_late:
                 await self._send(arguments, no_place)
+        return True
+
+    async def _place(self, places: AsyncExitStack, arguments: Arguments) -> Exception | None:
+        """Wait for a place, as one waits for time: a rollback ends it, memory may be left. Returns why there is none."""
+        driver = self.driver
+        try:
+            async with driver.holding(self.path, driver.clock.now() + _KEY_POLL_SECONDS):
+                await places.enter_async_context(driver.site.gauges.place(self.definition, arguments.values))
+        except Exception as error:
+            return error
+        return None
 
     def _intent(self, arguments: Arguments, generation: int, key: str, business: str | None) -> dict[str, Any]:
         payload: dict[str, Any] = {

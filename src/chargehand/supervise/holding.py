@@ -45,6 +45,8 @@ class Holding:
     def hold(self, path: str, due: float | None = None) -> None:
         """Begin to hold."""
         names = {path, self._operation_now() or path}
+        if (asker := path.removesuffix("!budget")) in self.tasks:
+            names.add(asker)  # a body that waits for a person to raise its budget
         self._marks.setdefault(path, []).append(names)
         for name in names:
             self._count(name, 1)

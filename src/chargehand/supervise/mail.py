@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from chargehand.contracts import explain
+from chargehand.core.identity import base_key, key_of
 from chargehand.core.lifecycle import EFFECT_MOVES, Stage
 from chargehand.core.states import AgentState, EffectState
 from chargehand.durable import KeyChange, KeySet, KeyState, KeyTake, Mail, Waiting
@@ -107,6 +108,8 @@ async def _keys_after(driver: RunDriver, drafts: Sequence[Draft]) -> list[KeyCha
             mine = row is None or (row.run_id == driver.row.id and row.path == path)
             generation = effect.generation if mine or row is None else row.generation + 1
             changes.append(KeyTake(effect.tool, key, path, generation, digest))
+            if kind == "effect.done":
+                payload.update(business=key, generation=generation, key=key_of(base_key(driver.seed, path, key), generation))
         value = effect.result if kind == "undo.stands" else payload.get("v")
         result = json.dumps(value).encode() if state == "done" else None
         changes.append(KeySet(effect.tool, key, state, result))
@@ -319,7 +322,8 @@ def _done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> li
     """The person says that it is done and what came of it; the result is checked like any other."""
     codec = _definition(driver, effect).contract.result
     form = codec.to_json(codec.from_json(body.get("value")))
-    return [("effect.done", effect.path, {"v": form, "by": _by(body)})]
+    key = effect.key or key_of(base_key(driver.seed, effect.path, None), effect.generation)  # its undo needs one of its own
+    return [("effect.done", effect.path, {"v": form, "key": key, "by": _by(body)})]
 
 
 def _not_done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:

@@ -29,7 +29,7 @@ class Matching(Operations, Host):
 
     def __init__(self, site: Site, clock: Clock) -> None:
         super().__init__(site, clock)
-        self.trampoline = Trampoline()
+        self.trampoline = Trampoline(self._is_new)
         self._deliverable: list[tuple[int, str]] = []
         self._held: list[Ask] = []
         self._diverged: dict[str, Any] | None = None
@@ -57,6 +57,12 @@ class Matching(Operations, Host):
             heapq.heappush(self._deliverable, (state.settled.seq, ask.path))
         else:
             self._held.append(ask)
+
+    def _is_new(self, ask: Ask) -> bool:
+        """Say whether nothing was done about an ask: it is held, or has just been asked, and nothing is recorded of it. A replay says the same."""
+        state = self.history.calls.get(ask.path)
+        begun = self._asked.get(ask.path) is ask and ask not in self._held
+        return not begun and (state is None or _is_fresh(state))
 
     def _withdraw(self, ask: Ask) -> None:
         """End the wait of a branch that was stopped: nobody may answer it any more."""

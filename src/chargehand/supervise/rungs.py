@@ -18,7 +18,7 @@ from chargehand.supervise import kept, saga, waiting
 from chargehand.supervise.budgets import Meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition
-from chargehand.supervise.gates import as_gate, ordered
+from chargehand.supervise.gates import Gate, as_gate, ordered
 from chargehand.supervise.log import Draft
 from chargehand.verdicts import GateContext, ReleasedBy, ToolResult, Verdict
 
@@ -234,29 +234,50 @@ class Rungs:
             (),
             person=decided["by"],
             reason=decided.get("reason"),
+            edited="person" in (self.state.produced or {}),
         )
 
     async def _edited(self, decided: Mapping[str, Any], escalated: Mapping[str, Any]) -> None:
-        """A person's edit passes all gates again; its effects are those of the attempt it came from."""
+        """A person's edit passes all gates again, as if it had been produced; its effects are those of the attempt it came from."""
         form = decided["output"]
         verdicts, passed = await self._quick(form, ())
-        context = self._context(form, ())
-        for gate in self.gates:
-            if passed and gate.costly and gate.kind == "check":
-                verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
-                verdicts.append(verdict)
-                passed = verdict.outcome == "pass" or (verdict.outcome == "abstain" and gate.on_abstain == "pass")
-        if passed:
-            await self._release(
-                form,
-                "person",
-                list(escalated["used"]),
-                verdicts,
-                person=decided["by"],
-                reason=decided.get("reason"),
-                edited=True,
-            )
+        if not passed:
+            await self._edit_refused(form, verdicts)
             return
+        ask = [verdict.gate for verdict in verdicts if verdict.outcome == "abstain" and self._gate(verdict.gate).on_abstain == "ask"]
+        produced: dict[str, Any] = {
+            "attempt": self.state.attempt,
+            "output": form,
+            "used": list(escalated["used"]),
+            "verdicts": [verdict.record() for verdict in verdicts],
+            "ask": ask,
+            "person": dict(decided["by"]),
+            "reason": decided.get("reason"),
+            "decided_at": escalated.get("gate"),
+        }
+        if ask or any(gate.costly or gate.kind != "check" for gate in self.gates):
+            await self.commit("agent.produced", produced)
+        else:
+            await self._released_as(produced, verdicts)
+
+    def _gate(self, name: str) -> Gate:
+        return next(gate for gate in self.gates if gate.name == name)
+
+    def _round(self) -> str:
+        """Return what names the votes on an output: those on a person's edit are not those on what it edits."""
+        edits = self.state.facts.get("edits", 0)
+        return f"try{self.state.attempt}" + (f"/edit{edits}" if "person" in (self.state.produced or {}) else "")
+
+    async def _released_as(self, produced: Mapping[str, Any], verdicts: Sequence[Verdict]) -> None:
+        """Release what passed all gates: by them, or by the person whose edit it is."""
+        used = list(produced["used"])
+        if "person" not in produced:
+            await self._release(produced["output"], "gates", used, verdicts)
+            return
+        person, reason = produced["person"], produced["reason"]
+        await self._release(produced["output"], "person", used, verdicts, person=person, reason=reason, edited=True)
+
+    async def _edit_refused(self, form: Any, verdicts: Sequence[Verdict]) -> None:
         await self._open_escalation(
             form,
             "the edit did not pass the gates",

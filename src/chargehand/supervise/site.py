@@ -183,12 +183,14 @@ class Site:
     ) -> Any:
         """Call a user's function: async on the loop, sync in a thread. Raises `TimedOut` after `timeout` seconds.
 
-        `dispatch` is the id of the run that something is sent for: a sync function that overruns, or whose caller has gone,
-        is waited for all the same (`dispatched`), because its dispatch ends when its thread ends.
+        `dispatch` is the id of the run that something is sent for: a function that overruns, or whose caller has gone, is
+        waited for all the same (`dispatched`), because its dispatch ends when its thread or its task ends.
         """
         if _is_async(function):
             if timeout is None:
                 return await _not_cancelled_by_itself(function(**values))
+            if dispatch is not None:
+                return await self._dispatch_within(function(**values), timeout, function.__name__, dispatch)
             return await self.within(function(**values), timeout, function.__name__)
         context = contextvars.copy_context()
         job = self.threads.submit(lambda: context.run(function, **values))
@@ -212,8 +214,30 @@ class Site:
             job.cancel()  # it may not have begun
             raise
 
+    async def _dispatch_within(self, work: Coroutine[Any, Any, Any], timeout: float, name: str, run_id: str) -> Any:
+        """Send something by an async function. After the timeout it is cancelled, and has surely ended when this returns or raises."""
+        task = asyncio.ensure_future(work)
+        self._dispatches[task] = run_id
+        task.add_done_callback(lambda done: self._dispatches.pop(done, None))
+        alarm = asyncio.ensure_future(self.clock.sleep(timeout))
+        try:
+            await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+                if task.cancelled() or task.exception() is not None:
+                    raise TimedOut(f"{name} did not end within {timeout:g} s.")
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            alarm.cancel()
+        if task.cancelled():
+            raise CallFailed("CancelledError", "the function cancelled itself")
+        return task.result()
+
     async def dispatched(self, run_id: str | None = None) -> None:
-        """Return when no thread sends anything any more, for a run or at all. Until then others may not find out about it."""
+        """Return when no thread and no task sends anything any more, for a run or at all. Until then others may not find out about it."""
         while left := [future for future, owner in self._dispatches.items() if run_id in (None, owner)]:
             await asyncio.wait(left)
 
