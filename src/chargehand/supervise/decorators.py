@@ -295,7 +295,9 @@ def _check_families(made: AgentDefinition[..., Any]) -> None:
     for gate in made.gates:
         for voter in gate.voters:
             if not isinstance(voter, AgentDefinition):
-                raise DefinitionError(f"The gate {gate.name} of {made.name} asks {voter!r} for a vote. Voters are agents: functions under @agent.")
+                raise DefinitionError(
+                    f"The gate {gate.name} of {made.name} asks {voter!r} for a vote. Voters are agents: functions under @agent."
+                )
             if made.allow_same_family:
                 continue
             if voter.family is None or made.family is None or voter.family == made.family:
