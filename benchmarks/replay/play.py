@@ -22,7 +22,7 @@ from chargehand import Approve, Failure, Person, Reject, Resource, Supervisor, W
 AT_ONCE = 64
 """Runs in flight at the same time."""
 
-PEOPLE_LOOK_EVERY_SECONDS = 0.02
+ENDS_WITHIN_SECONDS = 120
 
 Approver = Callable[[Recordings, RecordedRun, int], bool]
 """Says yes or no to a call that waits for approval: the recordings, the run, the call's position."""
@@ -115,7 +115,7 @@ class Player:
         self.looks = looks
         self._journal = journal
         self._asked: dict[int, int] = {}
-        self._waiting: asyncio.Queue[tuple[str, Waiting]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
 
     def supervisor(self) -> Supervisor:
         """Return the supervisor; enter it to drive."""
@@ -132,7 +132,6 @@ class Player:
         waiting = iter(runs)
         started, cpu = time.perf_counter(), time.process_time()
         async with self.supervisor() as supervisor:
-            people = asyncio.create_task(self._people(supervisor))
 
             async def lane() -> None:
                 for run in waiting:
@@ -142,11 +141,9 @@ class Player:
                         found.played.append(self._timed_look(run, status))
                     self.desk.leave(run.number)
 
-            try:
-                async with asyncio.TaskGroup() as lanes:
-                    for _ in range(AT_ONCE):
-                        lanes.create_task(lane())
-            finally:
+            async with asyncio.TaskGroup() as group:
+                people = group.create_task(self._people(supervisor))
+                await asyncio.gather(*(group.create_task(lane()) for _ in range(AT_ONCE)))
                 people.cancel()
             found.seconds = time.perf_counter() - started - self.looking
             found.cpu_seconds = time.process_time() - cpu - self.looking
@@ -156,9 +153,12 @@ class Player:
     async def _one(self, supervisor: Supervisor, run: RecordedRun) -> str:
         view = await supervisor.start(self.workflow(run.number, run.task.request), id=run_id(run))
         try:
-            await view.result(timeout=600)
+            await view.result(timeout=ENDS_WITHIN_SECONDS)
         except Failure:
             return "failed"
+        except TimeoutError:
+            row, waits = await view.row(), await supervisor.waiting(run_id=view.id)
+            raise RuntimeError(f"Run {view.id} does not end: {row.status} {row.reason}, waits for {waits}") from None
         return "completed"
 
     def _timed_look(self, run: RecordedRun, status: str) -> Played:
@@ -192,13 +192,14 @@ class Player:
 
     # -- people ----------------------------------------------------------------------------------------------------------
 
-    def _enters(self, run_id: str, entry: Waiting) -> None:
-        self._waiting.put_nowait((run_id, entry))
+    def _enters(self, what: str, entry: Waiting) -> None:
+        if what == "entered":
+            self._waiting.put_nowait(entry)
 
     async def _people(self, supervisor: Supervisor) -> None:
         """Play the people: decide about each approval as the approver would."""
         while True:
-            _, entry = await self._waiting.get()
+            entry = await self._waiting.get()
             if entry.kind != "approval":
                 raise RuntimeError(f"{entry.run_id} waits for a person: {entry.kind}: {entry.title}: {dict(entry.shows)}")
             arguments = entry.shows["arguments"]

@@ -322,8 +322,10 @@ def _done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> li
     """The person says that it is done and what came of it; the result is checked like any other."""
     codec = _definition(driver, effect).contract.result
     form = codec.to_json(codec.from_json(body.get("value")))
-    key = effect.key or key_of(base_key(driver.seed, effect.path, None), effect.generation)  # its undo needs one of its own
-    return [("effect.done", effect.path, {"v": form, "key": key, "by": _by(body)})]
+    payload: dict[str, Any] = {"v": form, "by": _by(body)}
+    if not effect.key:  # never sent: its undo needs a key of its own all the same
+        payload["key"] = key_of(base_key(driver.seed, effect.path, None), effect.generation)
+    return [("effect.done", effect.path, payload)]
 
 
 def _not_done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
