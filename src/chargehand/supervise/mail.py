@@ -155,12 +155,14 @@ def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list
             closed.append(driver.history.parked.payload.get("entry", ""))
             return [("run.resumed", "", {"by": body.get("by"), "accept": list(body.get("accept", ()))})]
         case "decision":
-            return _decided(driver, body, entry, closed, opened)
+            return _decided(driver, letter, entry, closed, opened)
 
 
 def _signal(driver: RunDriver, body: Mapping[str, Any]) -> Draft:
     """Give the signal to the call that waits for it longest, or keep it for the one that will."""
     name = body["name"]
+    if driver.history.signals.get(name):
+        return ("signal.kept", "", {"name": name, "v": body.get("value")})  # an older one has not been taken yet: no overtaking
     for path, ask in driver.wanted():
         state = driver.history.calls.get(path)
         if state is not None and state.settled is None and state.facts.get("want") == name:
@@ -174,10 +176,12 @@ def _checked_value(ask: Any, value: Any) -> None:
         ask.codec.from_json(value)
 
 
-def _decided(driver: RunDriver, body: Mapping[str, Any], entry: Waiting | None, closed: list[str], opened: list[Waiting]) -> list[Draft]:
+def _decided(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list[str], opened: list[Waiting]) -> list[Draft]:
+    body = letter.body
     if entry is None or entry.run_id != driver.row.id or driver.log.closing(entry.id):
         raise Unfit(f"nothing of the id {body['entry']!r} waits any more")
-    check_decision(entry, body, driver.clock.now(), starter=driver.history.started.get("by"))
+    # a decision that was on disk in time counts, also when the worker died before it could carry it out
+    check_decision(entry, body, letter.time, starter=driver.history.started.get("by"))
     drafts = _drafts_of_decision(driver, entry, body)
     if drafts[0][0] != "effect.voted":
         closed.append(entry.id)

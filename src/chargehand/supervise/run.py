@@ -39,6 +39,10 @@ from chargehand.supervise.matching import Matching
 from chargehand.supervise.site import Site, logger
 
 
+TURNS_TO_GO_ON = 4
+"""Turns of the loop in which an operation that was woken has run: its future, its shield, its task."""
+
+
 class RunDriver(Matching):
     """Drives one claimed run in this process.
 
@@ -257,6 +261,8 @@ class RunDriver(Matching):
         """Wait until something happened; first make the row say that the run is idle."""
         busy = len(self.tasks) - sum(1 for path in self.tasks if path in self._holding)
         if busy <= 0 and not self.log.pending:
+            if self.log.noted and await self._somebody_goes_on():
+                return
             if self.log.noted or self.log.last != self._standing():
                 self.log.put(Part([]))  # the last commit could not know that the run would now wait
                 await self.log.flush()
@@ -266,6 +272,14 @@ class RunDriver(Matching):
         if not (self.log.pending or (self._mail_came and not self._stop) or self._crashed or (self._deliverable and not self._stop)):
             await self._sleep()
         self.idle = False
+
+    async def _somebody_goes_on(self) -> bool:
+        """Let operations that were told something come to their next commit, for the note to ride on; say whether one did."""
+        for _ in range(TURNS_TO_GO_ON):
+            await asyncio.sleep(0)
+            if self.log.pending or any(path not in self._holding for path in self.tasks):
+                return True
+        return False
 
     async def _sleep(self) -> None:
         """Wait for the next thing to happen; the deadline is one."""
