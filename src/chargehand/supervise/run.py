@@ -38,7 +38,6 @@ from chargehand.supervise.mail import fold_mail
 from chargehand.supervise.matching import Matching
 from chargehand.supervise.site import Site, logger
 
-
 TURNS_TO_GO_ON = 4
 """Turns of the loop in which an operation that was woken has run: its future, its shield, its task."""
 
