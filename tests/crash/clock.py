@@ -12,6 +12,7 @@ class FakeClock:
 
     def __init__(self, now: float = START) -> None:
         self._now = now
+        self._booted = now - 1000.0
         self._waiting: list[tuple[float, asyncio.Future[None]]] = []
 
     def now(self) -> float:
@@ -20,7 +21,7 @@ class FakeClock:
 
     def monotonic(self) -> float:
         """Return the monotonic clock."""
-        return self._now - START
+        return self._now - self._booted
 
     async def wait(self, until: float) -> None:
         """Return when `now()` has reached `until`."""

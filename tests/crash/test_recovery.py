@@ -17,7 +17,7 @@ from .example import Example
 from .instants import InMemory, Instant, Recorder
 from .outside import Outside
 from .playing import ids_of, play_all, supervisor_of, undisturbed
-from .world import Book, World
+from .world import Book, World, gross
 
 ANN = Person("ann")
 
@@ -89,6 +89,31 @@ async def test_a_step_in_back_off_hears(tmp_path: Path) -> None:
             assert time.monotonic() < until, "a back-off was deaf to a cancel"
             await asyncio.sleep(0.001)
     assert clock.now() == instant.now, "no time passed"
+
+
+async def test_a_key_that_the_world_has_forgotten(tmp_path: Path) -> None:
+    """An effect that was in flight when the process died is not sent again when its key is too old to count: a person decides."""
+    expected, instants, facts = await undisturbed("every effect", InMemory(), str(tmp_path))
+    doubts = 0
+    for instant in instants[1:4]:  # before it is sent, and after it happened
+        clock, book = FakeClock(instant.now + 25 * 3600.0), Book(facts[: instant.facts])
+        journal = InMemory().open(instant.journal, clock, str(tmp_path))
+        world = World(book)
+        async with supervisor_of(ALL["every effect"], journal, clock, world) as supervisor:
+            outside = Outside(supervisor, world, clock, ALL["every effect"])
+            await outside.rest(["run-1"])
+            waiting = await supervisor.waiting()
+            recorded = [event.type for event in await supervisor.run("run-1").events()]
+            if recorded[1:] == ["effect.intended", "effect.doubted"]:
+                doubts += 1
+                assert [entry.kind for entry in waiting] == ["doubt"]
+                assert book.facts() == facts[: instant.facts], "it was sent again"
+                assert "redrive" not in waiting[0].decisions
+            await outside.play(["run-1"])
+            assert (await supervisor.row("run-1")).status == "completed"
+        assert gross(book.facts())["charge", "keyed"] == 1
+    assert doubts == 2, "in flight before and after it happened"
+    assert expected.outcomes["run-1"][0] == "completed"
 
 
 @step(name="think")

@@ -85,8 +85,7 @@ class Matching(Operations, Host):
                 continue
             ok, value = self._outcome(ask, state)
             if ask.kind in ("step", "read"):
-                state.settled.form = None  # delivered once; a long run does not keep what nobody reads again
-                del self.definitions[path]
+                del self.definitions[path], self.history.calls[path]  # delivered once: nobody reads it again, however long the run
             self.trampoline.deliver(ask, ok, value)
             return True
         return False
