@@ -25,6 +25,7 @@ from chargehand.demo.story import BOLTS, SEALS
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path) -> None:
     """Wrong, twice and left behind without supervision; right, once and taken back with it."""
+    others = set(psutil.Process().children(recursive=True))
     console = Console(file=io.StringIO(), width=100, markup=False)
     assert run_demo(keep=tmp_path / "kept", console=console) == 0
     before, after = count(tmp_path / "kept" / "unsupervised"), count(tmp_path / "kept" / "supervised")
@@ -47,7 +48,7 @@ def test_the_whole_demo(tmp_path: Path) -> None:
     assert "[red]" not in output
     for said in ("Stand-ins", "played by this demo", "SIGKILL to the worker", "same key", str(tmp_path / "kept")):
         assert said in output
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= others
 
 
 def test_refuses_a_directory_in_use(tmp_path: Path) -> None:
