@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -232,8 +232,7 @@ class Filled:
     annotation: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The checked arguments of one call: values by name, and their identity digest."""
 
     values: dict[str, Any]
@@ -285,8 +284,12 @@ class Contract:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """Check arguments and digest them. Raises `InvalidInput` that names the argument and the value."""
-        given = self._given(args, kwargs)
-        return self._digested({name: self._checked(self._by_name[name], value) for name, value in given.items()})
+        values = self._given(args, kwargs)
+        for name, value in values.items():
+            parameter = self._by_name[name]
+            if not (parameter.codec.scalar and type(value) is parameter.codec.annotation):
+                values[name] = self._checked(parameter, value)
+        return self._digested(values)
 
     def from_record(self, forms: Mapping[str, Any]) -> Arguments:
         """Make arguments again from their JSON forms by name, checked. Raises `InvalidInput`."""

@@ -7,13 +7,14 @@ import hashlib
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from chargehand.carriers.embedded import EmbeddedCarrier, Pace
+from chargehand.carriers.embedded import EmbeddedCarrier, End, Pace
 from chargehand.clocks import SystemClock
 from chargehand.contracts import Codec, explain
 from chargehand.core.ladder import Rung, checked_ladder
@@ -104,9 +105,9 @@ class RunView(Generic[T]):
 
         Closing the waiting client leaves the run alone.
         """
-        waiting = self._supervisor.wait_ended(self.id)
-        row = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
-        return await self._supervisor.outcome(row, self._result)  # type: ignore[no-any-return]
+        waiting = self._supervisor.end_of(self.id)
+        workflow, end = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
+        return self._supervisor.value_of(workflow, end, self._result)  # type: ignore[no-any-return]
 
     async def events(self) -> list[Event]:
         """Return the run's events so far."""
@@ -168,7 +169,7 @@ class Supervisor:
         )
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
-        self._ends: dict[str, list[asyncio.Future[None]]] = {}
+        self._ends: dict[str, list[asyncio.Future[End | None]]] = {}
 
     async def __aenter__(self) -> Supervisor:
         await self.journal.open()
@@ -328,36 +329,53 @@ class Supervisor:
     async def wait_ended(self, id: str) -> RunRow:
         """Return the run's row once the run has ended."""
         while True:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._ends.setdefault(id, []).append(future)
-            row = await self.row(id)
-            if row.status in FINAL_STATUSES:
-                self._forget(id, future)
-                return row
-            local = self.carrier is not None and row.owner == self.site.worker
-            await asyncio.wait({future}, timeout=_LOCAL_POLL_SECONDS if local else _POLL_SECONDS)
-            self._forget(id, future)
+            with self._end_noticed(id) as left:
+                row = await self.row(id)
+                if row.status in FINAL_STATUSES:
+                    return row
+                local = self.carrier is not None and row.owner == self.site.worker
+                await asyncio.wait({left}, timeout=_LOCAL_POLL_SECONDS if local else _POLL_SECONDS)
 
-    def _forget(self, id: str, future: asyncio.Future[None]) -> None:
-        left = [other for other in self._ends.get(id, []) if other is not future]
-        if left:
-            self._ends[id] = left
-        else:
-            self._ends.pop(id, None)
+    async def end_of(self, id: str) -> End:
+        """Return the name of a run's workflow and the event that ended it, once it has ended. Reads nothing of a run that this process drives."""
+        while self.carrier is not None and self.carrier.drives(id):
+            with self._end_noticed(id) as left:
+                end = await left
+                if end is not None:
+                    return end
+        row = await self.wait_ended(id)
+        (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
+        return row.workflow, last
 
-    def _left(self, id: str) -> None:
+    @contextmanager
+    def _end_noticed(self, id: str) -> Iterator[asyncio.Future[End | None]]:
+        """Give what is done when a driver of this process leaves the run: with its end, or None when it goes on elsewhere."""
+        future: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
+        self._ends.setdefault(id, []).append(future)
+        try:
+            yield future
+        finally:
+            self._ends[id].remove(future)
+            if not self._ends[id]:
+                del self._ends[id]
+
+    def _left(self, id: str, end: End | None) -> None:
         for future in self._ends.get(id, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(end)
 
     async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
         """Return an ended run's value, or raise its failure."""
         (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
-        if row.status == "completed":
-            definition = self.workflows.get(row.workflow)
+        return self.value_of(row.workflow, last, codec)
+
+    def value_of(self, workflow: str, end: Event, codec: Codec | None = None) -> Any:
+        """Return the value in the event that ended a run, or raise the failure in it."""
+        if end.type == "run.completed":
+            definition = self.workflows.get(workflow)
             codec = codec or (definition.contract.result if definition is not None else None)
-            return last.payload["v"] if codec is None else codec.from_json(last.payload["v"])
-        raise failure_of(None, last.payload["e"], "")
+            return end.payload["v"] if codec is None else codec.from_json(end.payload["v"])
+        raise failure_of(None, end.payload["e"], "")
 
     # -- deciding ----------
 

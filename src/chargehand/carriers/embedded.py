@@ -43,20 +43,25 @@ class Pace:
     drive_at_once: int = 1000
 
 
+End = tuple[str, Event]
+"""How a run ended: the name of its workflow, and its last event."""
+
+
 class EmbeddedCarrier:
     """Drives the due runs of one site.
 
     Args:
         site: what the runs share.
         pace: how often to look around.
-        ended: called with a run's id when its driver has left it.
+        left: called with a run's id when its driver has left it, and with the run's end if it has ended.
     """
 
-    def __init__(self, site: Site, pace: Pace, ended: Callable[[str], None]) -> None:
+    def __init__(self, site: Site, pace: Pace, left: Callable[[str, End | None], None]) -> None:
         self.site, self.pace = site, pace
-        self._ended = ended
+        self._left = left
         self._drivers: OrderedDict[int, RunDriver] = OrderedDict()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ids: set[str] = set()
         self._next: dict[int, Claimed] = {}
         self._wakeup = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
@@ -115,12 +120,17 @@ class EmbeddedCarrier:
             driver.mail_came()
         self._wakeup.set()
 
+    def drives(self, id: str) -> bool:
+        """Say whether this carrier drives a run now."""
+        return id in self._ids
+
     def drive(self, row: RunRow, events: list[Event] | None = None, *, silent_owner: str | None = None) -> None:
         """Drive a run that this worker owns."""
         context = contextvars.copy_context()
         for variable in (current_body, current_branch, current_host):
             context.run(variable.set, None)
         loop = asyncio.get_running_loop()
+        self._ids.add(row.id)
         self._tasks[row.number] = loop.create_task(self._advance(row, events, silent_owner), name=f"run {row.id}", context=context)
 
     async def _advance(self, row: RunRow, events: list[Event] | None, silent_owner: str | None) -> None:
@@ -145,12 +155,14 @@ class EmbeddedCarrier:
             self.failed[row.id] = error
             self._again_later(row)
         finally:
-            self._drivers.pop(row.number, None)
+            left = self._drivers.pop(row.number, None)
             self._tasks.pop(row.number, None)
+            self._ids.discard(row.id)
             claim = self._next.pop(row.number, None)
             if claim is not None and not self._draining:
                 self.drive(claim.row, silent_owner=claim.before if claim.after == "silent" else None)
-            self._ended(row.id)
+            end = left.history.ended if left is not None else None
+            self._left(row.id, None if end is None else (row.workflow, end))
             self._wakeup.set()
 
     def _again_later(self, row: RunRow) -> None:

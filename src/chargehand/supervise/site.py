@@ -188,7 +188,8 @@ class Site:
         """
         if _is_async(function):
             if timeout is None:
-                return await _not_cancelled_by_itself(function(**values))
+                work = function(**values)
+                return await _not_cancelled_by_itself(work if dispatch is None else self._dispatch_here(work, dispatch))
             if dispatch is not None:
                 return await self._dispatch_within(function(**values), timeout, function.__name__, dispatch)
             return await self.within(function(**values), timeout, function.__name__)
@@ -213,6 +214,17 @@ class Site:
         except asyncio.CancelledError:
             job.cancel()  # it may not have begun
             raise
+
+    async def _dispatch_here(self, work: Coroutine[Any, Any, Any], run_id: str) -> Any:
+        """Send something by an async function in the task that runs now. It may hide from the task's cancellation."""
+        ended = asyncio.get_running_loop().create_future()
+        self._dispatches[ended] = run_id
+        try:
+            return await work
+        finally:
+            del self._dispatches[ended]
+            if not ended.done():
+                ended.set_result(None)
 
     async def _dispatch_within(self, work: Coroutine[Any, Any, Any], timeout: float, name: str, run_id: str) -> Any:
         """Send something by an async function. After the timeout it is cancelled, and has surely ended when this returns or raises."""
