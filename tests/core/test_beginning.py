@@ -64,7 +64,7 @@ async def test_one_that_raises_at_once_raises_nothing_here() -> None:
 
 
 async def test_another_thread_in_between_takes_nothing_away() -> None:
-    """When another thread adds to the loop's queue at that very moment, both turns still come, the other's first."""
+    """When another thread adds to the loop's queue at that very moment, both turns still come, in their order."""
     order: list[str] = []
     loop = asyncio.get_running_loop()
 
