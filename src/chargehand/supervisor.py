@@ -173,8 +173,12 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         await self.journal.open()
-        if self.carrier is not None:
-            await self.carrier.start()
+        try:
+            if self.carrier is not None:
+                await self.carrier.start()
+        except BaseException:
+            await self.journal.close()
+            raise
         return self
 
     async def __aexit__(self, *_: Any) -> None:
@@ -182,11 +186,15 @@ class Supervisor:
 
     async def close(self, grace: Seconds = 30.0) -> None:
         """Let calls in flight settle, leave every run to others, close the journal."""
-        if self.carrier is not None:
-            await self.carrier.drain(seconds(grace))
-        await self.site.resources.close()
-        self.site.threads.shutdown(wait=False)
-        await self.journal.close()
+        try:
+            if self.carrier is not None:
+                await self.carrier.drain(seconds(grace))
+        finally:  # whatever the disk says: a journal that stays open keeps its worker alive in the eyes of the others
+            try:
+                await self.site.resources.close()
+            finally:
+                self.site.threads.shutdown(wait=False)
+                await self.journal.close()
 
     # -- starting ----------
 

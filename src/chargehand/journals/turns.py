@@ -21,7 +21,7 @@ class Turn:
     """The right to begin a transaction. One thread at a time uses it."""
 
     def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)  # somebody else's link is not ours
         self._changed = threading.Condition()
         self._waiter: Literal["none", "waiting", "holding"] = "none"
         self._wanted = False

@@ -45,6 +45,7 @@ Draft = tuple[str, str, dict[str, Any]]
 """An event to be: type, path, payload."""
 
 PAYLOAD_BYTES_MAX = 3 * VALUE_BYTES_MAX
+_REFERENCE = b'"$blob"'
 _BLOB_FIELDS = ("v", "args", "output", "input", "evidence", "tools", "shows", "e")
 
 
@@ -316,7 +317,7 @@ class RunLog:
 
     def _record(self, draft: Draft, raw: bytes, batch: _Batch) -> Event:
         kind, path, payload = draft
-        if len(raw) > BLOB_BYTES:
+        if len(raw) > BLOB_BYTES or _REFERENCE in raw:
             raw = _with_blobs(payload, batch)
         time = batch.time
         self.seq += 1
@@ -362,11 +363,15 @@ def _with_blobs(payload: dict[str, Any], batch: _Batch) -> bytes:
         if name not in short:
             continue
         raw = to_json(short[name])
-        if len(raw) > BLOB_BYTES // 8:
+        if len(raw) > BLOB_BYTES // 8 or _is_reference(short[name]):  # a value that looks like one is moved, so that none is mistaken
             digest = hashlib.sha256(raw).hexdigest()[:32]
             batch.blobs.append((digest, raw))
             short[name] = {"$blob": digest, "bytes": len(raw)}
     return to_json(short)
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"$blob", "bytes"}
 
 
 async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
@@ -374,10 +379,10 @@ async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
     events: list[Event] = []
     for record in await journal.load(run, after=after):
         event = record.event()
-        if b'"$blob"' in record.payload:
+        if _REFERENCE in record.payload:
             for name in _BLOB_FIELDS:
                 value = event.payload.get(name)
-                if isinstance(value, dict) and value.keys() == {"$blob", "bytes"}:
+                if _is_reference(value):
                     event.payload[name] = json.loads(await journal.blob(run, value["$blob"]))
         events.append(event)
     return events
