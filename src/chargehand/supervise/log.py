@@ -382,7 +382,7 @@ async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
         if _REFERENCE in record.payload:
             for name in _BLOB_FIELDS:
                 value = event.payload.get(name)
-                if _is_reference(value):
+                if isinstance(value, dict) and _is_reference(value):
                     event.payload[name] = json.loads(await journal.blob(run, value["$blob"]))
         events.append(event)
     return events
