@@ -274,6 +274,7 @@ class Contract:
             raise MissingAnnotation(f"{name} has no result type. Annotate what it gives back (-> None when nothing).")
         self.parameters = tuple(parameters)
         self.filled = tuple(filled)
+        self.resources = tuple(parameter.annotation for parameter in filled if parameter.what == "resource")
         self.signature = inspect.Signature(public, return_annotation=hints.get("return", MISSING))
         result = hints.get("return", type(None))
         self.result = Codec(_without_clarify(result), f"the result of {name}")

@@ -43,17 +43,18 @@ from chargehand.errors import (
     WrongEnvironment,
 )
 from chargehand.events import Event, Record, chain_hash
-from chargehand.limits import Seconds, seconds
+from chargehand.limits import AtOnce, Rate, Seconds, seconds
 from chargehand.starting import check_id, check_json, check_tags, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
-from chargehand.supervise.definitions import WorkflowDefinition, registry_of
+from chargehand.supervise.definitions import Limits, WorkflowDefinition, registry_of
 from chargehand.supervise.discover import effects_of
 from chargehand.supervise.failing import failure_of
+from chargehand.supervise.gauges import Gauges
 from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
-from chargehand.supervise.site import Gauges, Resources, Site
+from chargehand.supervise.site import Resources, Site
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,10 +72,22 @@ class Resource(Generic[R]):
         factories: per environment, a callable without arguments that makes it (or an awaitable, or an async context
             manager). A factory alone serves every environment. A supervisor keeps its own environment's factory and never
             looks at another's.
+        at_once: how many calls of this process may have it at the same time, whatever they are: steps, reads, effects, their
+            undos and look-ups, agents, gates. The others wait, which uses no attempt. An agent has it to the end of its
+            attempt; what its body calls meanwhile goes on the agent's own place, one call at a time.
+        rate: how many calls that take it may begin in a time.
     """
 
-    def __init__(self, kind: type[R], factories: Mapping[str, Callable[[], Any]] | Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        kind: type[R],
+        factories: Mapping[str, Callable[[], Any]] | Callable[[], Any],
+        *,
+        at_once: AtOnce | None = None,
+        rate: Rate | None = None,
+    ) -> None:
         self.kind = kind
+        self.limits = Limits(at_once, rate)
         self._factories = factories
 
     def factory_for(self, environment: str) -> Callable[[], Any] | None:
@@ -161,7 +174,7 @@ class Supervisor:
             workflows=self.workflows,
             effects=effects_of(list(workflows)),
             resources=Resources(kept, environment),
-            gauges=Gauges(self.clock),
+            gauges=Gauges(self.clock, {resource.kind: resource.limits for resource in resources}),
             approve=approve,
             ladder=None if ladder is None else checked_ladder(ladder),
             silent_after=pace.silent_after - pace.lease,  # the last beat may be so much older than the last commit

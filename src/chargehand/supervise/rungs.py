@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
@@ -53,6 +54,10 @@ class Rungs:
         draft: Draft = (kind, self.path, {"d": self.call.arguments.digest, **payload, **self._spent()})
         await self.driver.log.commit(draft, **more)
 
+    def _hold(self, due: float) -> AbstractAsyncContextManager[None]:
+        """Mark the agent call as waiting, until then at least."""
+        return self.driver.holding(self.path, due)
+
     def _spent(self) -> dict[str, Any]:
         """Return what attempts reported spending since the last event, which settles it."""
         if self.meter is None:
@@ -75,7 +80,7 @@ class Rungs:
             return verdicts, True
         context = self._context(form, tools)
         for gate in quick:
-            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
+            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context, self._hold)
             verdicts.append(verdict)
             if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain == "fail"):
                 passed = False

@@ -9,19 +9,19 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from chargehand.contracts import Contract
 from chargehand.core.ladder import Ladder
 from chargehand.durable import Clock, Journal
-from chargehand.errors import BreakerOpen, CallFailed, ResourceMissing, TimedOut
-from chargehand.limits import BreakerState, RateWindow
+from chargehand.errors import CallFailed, ResourceMissing, TimedOut
 from chargehand.supervise.definitions import Definition, EffectDefinition, Helper, WorkflowDefinition
 from chargehand.supervise.gates import Gate, verdict_of
+from chargehand.supervise.gauges import Gauges, Hold
 from chargehand.verdicts import Feedback, GateContext, Verdict
 
 logger = logging.getLogger("chargehand")
@@ -74,50 +74,6 @@ class Resources:
         await self._stack.aclose()
 
 
-class Gauges:
-    """Places, rates and breakers of this process, by definition."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._places: dict[Any, asyncio.Semaphore] = {}
-        self._windows: dict[str, RateWindow] = {}
-        self._breakers: dict[str, BreakerState] = {}
-
-    @asynccontextmanager
-    async def place(self, definition: Definition[..., Any], values: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Wait for a place; waiting uses no attempt. Raises `BreakerOpen`."""
-        limits = definition.limits
-        if not limits:
-            yield
-            return
-        self._check_breaker(definition)
-        if limits.rate is not None:
-            window = self._windows.setdefault(definition.full_name, RateWindow(limits.rate))
-            while (pause := window.take(self._clock.monotonic())) > 0:
-                await self._clock.sleep(pause)
-        if limits.at_once is None:
-            yield
-            return
-        part = limits.at_once.per(values) if limits.at_once.per is not None else None
-        async with self._places.setdefault((definition.full_name, part), asyncio.Semaphore(limits.at_once.n)):
-            yield
-
-    def _check_breaker(self, definition: Definition[..., Any]) -> None:
-        breaker = definition.limits.breaker
-        if breaker is None:
-            return
-        rest = self._breakers.get(definition.full_name, BreakerState()).closed_in(breaker, self._clock.monotonic())
-        if rest > 0:
-            raise BreakerOpen(f"{definition.name} failed {breaker.failures} times in a row; it is tried again in {rest:.0f} s.")
-
-    def ended(self, definition: Definition[..., Any], ok: bool) -> None:
-        """Tell the breaker how a call ended."""
-        breaker = definition.limits.breaker
-        if breaker is not None:
-            state = self._breakers.get(definition.full_name, BreakerState())
-            self._breakers[definition.full_name] = state.after(ok, breaker, self._clock.monotonic())
-
-
 @dataclass(slots=True)
 class Site:
     """What the runs of one supervisor share."""
@@ -166,12 +122,13 @@ class Site:
                     values[parameter.name] = await self.resources.get(parameter.annotation, contract.name)
         return values
 
-    async def verdict(self, gate: Gate, output: Any, context: GateContext) -> Verdict:
-        """Ask a gate, with the resources it declares."""
+    async def verdict(self, gate: Gate, output: Any, context: GateContext, hold: Hold | None = None) -> Verdict:
+        """Ask a gate, with the resources it declares. `hold` marks who waits for a place of one."""
         if not gate.resources:
             return await verdict_of(gate, output, context)
-        found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
-        return await verdict_of(gate, output, context, found)
+        async with self.gauges.of_resources(gate.resources.values(), context.inputs, hold):
+            found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
+            return await verdict_of(gate, output, context, found)
 
     async def run(
         self,
