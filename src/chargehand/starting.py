@@ -10,6 +10,7 @@ from chargehand.durable import Clock, Journal
 from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput
 from chargehand.journals.memory import MemoryJournal
 from chargehand.journals.sqlite import SqliteJournal
+from chargehand.journals.sqlite_look import refuse_directory, refuse_no_journal
 from chargehand.supervise.definitions import WorkflowDefinition
 
 
@@ -21,7 +22,17 @@ def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
         raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
     if "://" in url and not url.startswith("sqlite:///"):
         raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
-    return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock, chain_key=chain_key)
+    path = url.removeprefix("sqlite:///")
+    refuse_directory(path)
+    return SqliteJournal(path, clock=clock, chain_key=chain_key)
+
+
+def refuse_no_journal_at(url: str) -> None:
+    """Raise `JournalError` when a URL names no journal that could be read: nothing is made of what is there."""
+    if url == "memory:":
+        raise BadConfiguration("The journal memory: lives and dies with one process, so there is nothing to read. Give --journal FILE.")
+    if "://" not in url or url.startswith("sqlite:///"):
+        refuse_no_journal(url.removeprefix("sqlite:///"))
 
 
 def check_tags(tags: Mapping[str, str]) -> None:

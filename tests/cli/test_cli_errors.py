@@ -54,6 +54,7 @@ BAD: list[tuple[str, int, str, str]] = [
     (f"run {PAY} --input 5 --as eve", 2, "configuration", "No principals are configured"),
     (f"run {PAY} --input 5 --journal ftp://x", 2, "configuration", "Not a journal"),
     (f"run {PAY} --input 5 --journal no/such/place.db", 5, "journal", "cannot be"),
+    (f"run {PAY} --input 5 --journal folder", 5, "journal", "is a directory"),
     # worker
     ("worker", 2, "configuration", "No workflow is named"),
     ("worker nowhere:x", 2, "configuration", "no module"),
@@ -140,6 +141,7 @@ def prepared(shop: Command) -> None:
     """Leave two runs in the journal, and files that cannot be used."""
     shop("pay", 500, id="p-1")
     shop("pay", 50, id="done")
+    Path("folder").mkdir()
     Path("items.jsonl").write_text("5\n")
     Path("heads.jsonl").write_text('{"kind": "head", "run": "p-1"}\n')
     Path("text.db").write_text("this is no database, only text that is long enough to look at" * 20)

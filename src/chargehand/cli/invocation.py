@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +21,8 @@ from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
 from chargehand.config import Settings, nearest, settings_from
-from chargehand.errors import BadConfiguration, DecisionRefused, JournalError
+from chargehand.errors import BadConfiguration, DecisionRefused
+from chargehand.starting import refuse_no_journal_at
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervisor import Resource, Supervisor
@@ -110,13 +110,8 @@ class Invocation:
         )
 
     def needs_journal(self) -> None:
-        """Raise `JournalError` when there is no journal to read."""
-        journal = self.settings.journal
-        if journal == "memory:":
-            raise BadConfiguration("The journal memory: lives and dies with one process, so there is nothing to read. Give --journal FILE.")
-        path = journal.removeprefix("sqlite:///")
-        if "://" not in path and not Path(path).exists():
-            raise JournalError(f"There is no journal: {path!r}. `chargehand run` makes one; --journal names another.")
+        """Raise `JournalError` when there is no journal to read; a file that is none is left as it is."""
+        refuse_no_journal_at(self.settings.journal)
 
     # -- people ----------
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -29,6 +30,8 @@ from chargehand.supervisor import Supervisor
 PANEL = "Keep"
 _PAGE = 500
 _PRUNE_BATCH = 500
+_PLACES = 10
+_CHAIN_PLACE = re.compile(r"The chain of (?P<run>run .*) does not hold at (?P<seq>seq \d+): (?P<what>.*)", re.DOTALL)
 SECRET_CHARS_MIN = 8
 
 
@@ -88,10 +91,38 @@ async def verify(
     if face.json:
         face.answer({"runs": count, "heads": len(heads), "ok": not found, "broken": found})
     else:
-        for message in found:
-            face.say(message, "red")
-        face.say(f"{count} runs verified, {len(heads)} heads compared: {'all hold' if not found else f'{len(found)} do not hold'}")
+        _say_broken(face, found)
+        _say_verified(face, count, len(heads) if against is not None else None, len(found))
     return EXIT_JOURNAL if found else EXIT_OK
+
+
+def _say_verified(face: Invocation, runs: int, heads: int | None, broken: int) -> None:
+    compared = "" if heads is None else f", {heads} heads compared"
+    if broken:
+        face.say(f"{runs} runs verified{compared}: {broken} {'does' if broken == 1 else 'do'} not hold")
+    elif runs or heads:
+        face.say(f"{runs} runs verified{compared}: all hold")
+    else:
+        face.say(f"Nothing was verified: the journal has no runs in the environment {face.settings.environment!r}.", "yellow")
+
+
+def _say_broken(face: Invocation, found: Sequence[str]) -> None:
+    """Print each thing that does not hold; what is wrong in the same way with many runs is said once, with where."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for message in found:
+        place = _CHAIN_PLACE.fullmatch(message)
+        alike.setdefault(place["what"] if place else message, []).append(
+            (message, f"{place['run']} at {place['seq']}" if place else message)
+        )
+    for what, found_so in alike.items():
+        if len(found_so) == 1:
+            face.say(found_so[0][0], "red")
+            continue
+        face.say(f"{len(found_so)} chains do not hold: {what}", "red")
+        for _, where in found_so[:_PLACES]:
+            face.say(f"  {where}", "red")
+        if len(found_so) > _PLACES:
+            face.say(f"  and {len(found_so) - _PLACES} more; --json lists each", "red")
 
 
 async def _broken(check: Any) -> list[str]:
