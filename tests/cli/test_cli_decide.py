@@ -157,6 +157,61 @@ def test_a_signal_reaches_its_run(cli: Command) -> None:
     assert cli(*words).out == "42\n"
 
 
+def test_a_signal_that_nothing_waits_for_is_said(cli: Command, shop: Command) -> None:
+    """A signal under another name than the one that is waited for is kept, and the sender hears so, with the near name."""
+    cli("run", f"{SHOP}:listen", "--id", "l-1")
+    said = cli("signal", "l-1", "goo", "--value", "42")
+    assert said.status == 0
+    assert "it waits for 'go'. Did you mean 'go'? It is kept" in said.err
+    assert cli("signal", "l-1", "goo", "--json").json["waits_for"] == ["go"]
+    shop("pay", 500, id="p-1")
+    assert "it waits for none" in cli("signal", "p-1", "go").err
+
+
+def test_a_signal_that_cannot_fit_is_refused(cli: Command) -> None:
+    """With the code at hand, a value that does not fit what the run waits for is refused before it is sent; without it, that is said."""
+    words = ("run", f"{SHOP}:listen", "--id", "l-1")
+    cli(*words)
+    said = cli("signal", "l-1", "go", "--value", '"x"', "--code", f"{SHOP}:listen")
+    assert (said.status, said.out) == (7, "")
+    assert "waits for the signal 'go' at wait_signal" in said.err
+    assert '"x" does not fit: value: Input should be a valid integer' in said.err
+    assert cli(*words).status == 3
+    assert "mail.ignored" not in cli("show", "l-1", "--json").out
+    said = cli("signal", "l-1", "go", "--value", "42")
+    assert "seen when a worker takes it up" in said.err
+    second = cli("signal", "l-1", "go", "--value", '"x"', "--code", f"{SHOP}:listen", "--json")
+    assert (second.status, second.json["checked"]) == (0, False), "the first one may take the wait"
+    assert cli(*words).out == "42\n"
+
+
+def test_configured_code_checks_what_is_given(cli: Command, shop: Command) -> None:
+    """Answers, edits and results are held against the types of the configured workflows, and nothing unfit is sent."""
+    with open("chargehand.toml", "w") as file:
+        file.write(f'workflows = ["{SHOP}:ask_freely", "{SHOP}:pay", "{SHOP}:review"]\n')
+    shop("ask_freely", "Why?", id="q-1")
+    shop("pay", 500, id="p-1")
+    shop("review", "birds", id="r-1")
+    for words, told in (
+        (("answer", "q-1", "12"), "12 does not fit: value: Input should be a valid string"),
+        (("approve", "p-1", "--edit", '{"amount": "much"}'), "charge(amount) does not fit"),
+        (("resolve", "p-1", "--done", "12"), "the result does not fit"),
+        (("release", "r-1", "--edit", "12", "--reason", "x"), "12 does not fit"),
+    ):
+        said = cli(*words)
+        assert (said.status, said.out) == (7, ""), words
+        assert told in said.err
+    assert cli("answer", "q-1", "because").status == 0
+    assert cli("answer", "q-1", "because", "--code", f"{SHOP}:pay").status == 2
+
+
+def test_an_edit_of_another_name_is_refused(cli: Command, shop: Command) -> None:
+    """An edit names arguments that the entry shows; a misspelt one is no new argument."""
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1", "--edit", '{"amuont": 5}')
+    assert (said.status, "Did you mean 'amount'?" in said.err) == (2, True)
+
+
 def test_a_mended_run_is_resumed(cli: Command, shop: Command, tmp_path: object) -> None:
     """A run that is parked because its code is broken goes on from the same step once the code is mended."""
     assert shop("broken", 4, id="b-1").status == 4
@@ -182,7 +237,7 @@ def test_one_of_several_entries_has_to_be_named(cli: Command, shop: Command) -> 
     """A run's id stands for its entry only while there is one that can be decided so."""
     shop("pay", 500, id="p-1")
     said = cli("redrive", "p-1")
-    assert (said.status, "p-1" in said.err) == (6, True)
+    assert (said.status, "chargehand approve p-1/charge" in said.err) == (7, True)
     said = cli("redrive", "p-1/charge")
     assert said.status == 7
     assert "chargehand approve p-1/charge" in said.err
@@ -190,7 +245,7 @@ def test_one_of_several_entries_has_to_be_named(cli: Command, shop: Command) -> 
 
 def test_waiting_for_the_answer_needs_a_worker(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --wait and no worker the decision is on disk all the same, and the status says that it was not taken up."""
-    monkeypatch.setattr("chargehand.cli.deciding.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("chargehand.cli.posting.WAIT_SECONDS", 0.2)
     shop("pay", 500, id="p-1")
     said = cli("approve", "p-1", "--wait")
     assert said.status == 3

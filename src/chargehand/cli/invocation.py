@@ -21,6 +21,7 @@ from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
 from chargehand.config import Settings, nearest, settings_from
+from chargehand.durable import Journal as JournalPort
 from chargehand.errors import BadConfiguration, DecisionRefused
 from chargehand.starting import refuse_no_journal_at
 from chargehand.supervise.approvals import Person
@@ -95,9 +96,14 @@ class Invocation:
         return self.supervisor(work=False)
 
     def supervisor(
-        self, workflows: Sequence[WorkflowDefinition[..., Any]] = (), resources: Sequence[Resource[Any]] = (), *, work: bool
+        self,
+        workflows: Sequence[WorkflowDefinition[..., Any]] = (),
+        resources: Sequence[Resource[Any]] = (),
+        *,
+        work: bool,
+        journal: JournalPort | None = None,
     ) -> Supervisor:
-        """Return a supervisor of these settings."""
+        """Return a supervisor of these settings, on a journal that is open already when one is given."""
         settings = self.settings
         return Supervisor(
             settings.journal,
@@ -107,6 +113,7 @@ class Invocation:
             resources=resources,
             approve=settings.approve,
             pace=settings.pace(),
+            journal=journal,
         )
 
     def needs_journal(self) -> None:

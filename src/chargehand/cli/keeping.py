@@ -20,6 +20,7 @@ from chargehand.cli.given import json_lines, statuses_given, time_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.reading import Since, Status, Until, Workflow
 from chargehand.cli.safe import as_json, one_line
+from chargehand.cli.unknown import run_named
 from chargehand.config import hash_secret
 from chargehand.demo import run_demo
 from chargehand.durable import ChainLink, RunRow
@@ -45,11 +46,11 @@ def register(app: typer.Typer) -> None:
     command(app, "demo", "Run")(demo)
 
 
-async def _rows(supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
+async def _rows(face: Invocation, supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
     """Yield the runs of these ids, else all that fit, newest first."""
     if ids:
         for id in ids:
-            yield await supervisor.row(id)
+            yield await run_named(face, supervisor, id)
         return
     before: int | None = None
     while rows := await supervisor.runs(before=before, limit=_PAGE, **which):
@@ -80,7 +81,7 @@ async def verify(
     count = 0
     async with face.reading() as supervisor:
         with face.working("verifying") as step:
-            async for row in _rows(supervisor, run):
+            async for row in _rows(face, supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
                 count += 1
                 step(count)
@@ -198,7 +199,7 @@ async def export(
     count = 0
     async with face.reading() as supervisor:
         with _written(out, face) as file, face.working("exporting") as step:
-            async for row in _rows(supervisor, run, **which):
+            async for row in _rows(face, supervisor, run, **which):
                 if heads:
                     _line(file, {"kind": "head", "run": row.id, "seq": row.seq, "hash": row.head.hex(), "status": row.status})
                 else:
@@ -263,7 +264,7 @@ async def prune(
         with face.working("pruning") as step:
             if dry_run:
                 final = ("completed", "failed", "cancelled")
-                async for row in _rows(supervisor, None, status=final):
+                async for row in _rows(face, supervisor, None, status=final):
                     done += row.updated < bound
             else:
                 while count := await supervisor.journal.prune(before=bound, limit=_PRUNE_BATCH, environment=supervisor.environment):
