@@ -439,7 +439,17 @@ class Supervisor:
         await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
 
     async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
-        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right."""
+        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right.
+
+        Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
+        """
+        for mail in await self.journal.mail([(await self.row(run_id)).number]):
+            if mail.kind == "resume":
+                who = f" by {mail.body['by']}" if mail.body.get("by") else ""
+                accepted = f", accepting {', '.join(mail.body['accept'])}" if mail.body.get("accept") else ""
+                raise DecisionRefused(
+                    f"Run {run_id!r} was told to go on already{who}{accepted}. It does as soon as a worker sees it; if it parks again, resume it again."
+                )
         await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
 
     async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:

@@ -223,6 +223,18 @@ def test_a_mended_run_is_resumed(cli: Command, shop: Command, tmp_path: object) 
     assert len(steps) == 1
 
 
+def test_a_second_resume_is_no_second_letter(cli: Command, shop: Command) -> None:
+    """A run that was told to go on is not told so again before a worker has seen it; once it has, it may be."""
+    shop("broken", 4, id="b-1")
+    assert cli("resume", "b-1").status == 0
+    said = cli("resume", "b-1", "--accept", "added")
+    assert said.status == 7
+    assert "was told to go on already by" in said.err
+    assert shop("broken", 4, id="b-1").status == 4
+    assert "mail.ignored" not in cli("show", "b-1", "--json").out
+    assert cli("resume", "b-1").status == 0
+
+
 def test_a_cancelled_run_is_rolled_back(cli: Command, shop: Command) -> None:
     """cancel undoes what a run did; a second cancel is refused once it has ended."""
     shop("pay", 500, id="p-1")
@@ -295,6 +307,31 @@ def test_a_principal_decides_with_a_secret(cli: Command, shop: Command, monkeypa
     assert shop("ask", "Now?", id="q-1").out == "true\n"
     answered = [event for event in cli("show", "q-1", "--json").json["events"] if event["type"] == "question.answered"]
     assert answered[0]["payload"]["by"] == {"id": "eve", "roles": ["boss"]}
+
+
+@pytest.mark.usefixtures("boss")
+def test_a_missing_role_is_told_with_who_has_it(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lacks the role hears which principals have it, and an entry says so to whoever looks at it."""
+    monkeypatch.setenv("CHARGEHAND_SECRET", "correct horse")
+    shop("ask", "Now?", "--as", "bob", id="q-1")
+    said = cli("answer", "q-1", "true", "--as", "bob")
+    assert said.status == 7
+    assert "'bob' does not have the role 'boss', which decides 'q-1/ask_human'. eve has it: --as NAME." in said.err
+    assert "the role boss: eve has it" in cli("inbox", "q-1").out
+
+
+def test_a_role_that_nobody_has_is_told_with_how_one_gets_it(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a principal that has the role, the message names the table and the command that makes an entry of it; both work."""
+    shop("ask", "Now?", id="q-1")
+    said = cli("answer", "q-1", "true")
+    assert said.status == 7
+    assert "roles are given by [principals.NAME] in chargehand.toml" in said.err
+    assert "`chargehand principal NAME --role boss`" in said.err
+    assert "No principal has it" in cli("inbox", "q-1").out
+    monkeypatch.setenv("CHARGEHAND_SECRET", "correct horse")
+    with open("chargehand.toml", "w") as file:
+        file.write(cli("principal", "ann", "--role", "boss").out)
+    assert cli("answer", "q-1", "true", "--as", "ann").status == 0
 
 
 def test_without_principals_whoever_is_logged_in_has_no_role(cli: Command, shop: Command) -> None:

@@ -224,6 +224,9 @@ async def _decide(
         if changes is not None:
             decision = Edit(_edited(entry, changes), decision.reason)
         by = face.person(as_)
+        if entry.role is not None and entry.role not in by.roles:
+            hint = face.who_has(entry.role)
+            raise DecisionRefused(f"{by.id!r} does not have the role {entry.role!r}, which decides {entry.id!r}. {hint}")
         row = await supervisor.row(entry.run_id)
         known = knowing(face, supervisor, row, code) if decision.value is not None or code else None
         if known is not None and decision.value is not None:
@@ -249,8 +252,8 @@ async def _entry(supervisor: Supervisor, named: str, decision: str, kinds: Seque
             await refuse_entry(supervisor, named, among=waits)
         entry = found[0]
     if decision not in entry.decisions or (kinds and entry.kind not in kinds):
-        ways = "; ".join(f"chargehand {how(entry, one)}" for one in entry.decisions)
-        raise DecisionRefused(f"{entry.id!r} is {article(entry.kind)} and is not decided so. It can be decided by: {ways}.")
+        listed = "; ".join(f"chargehand {how(entry, one)}" for one in entry.decisions)
+        raise DecisionRefused(f"{entry.id!r} is {article(entry.kind)} and is not decided so. It can be decided by: {listed}.")
     return entry
 
 

@@ -13,7 +13,7 @@ from chargehand.cli.given import kinds_given, seconds_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.safe import as_json, duration, one_line
 from chargehand.cli.unknown import refuse_entry, run_named
-from chargehand.cli.ways import how
+from chargehand.cli.ways import ways
 from chargehand.durable import Waiting, WaitingKind
 from chargehand.errors import EXIT_OK, EXIT_WAITING
 
@@ -48,7 +48,7 @@ async def inbox(
     found = await _found(face, entry, run, kinds_given(kind or ()), role)
     now = time.time()
     urgent = [one for one in found if one.kind == "doubt" or is_overdue(one, now, bound)] if check else []
-    _show(face, found, now, whole=entry is not None)
+    _show(face, found, now, whole=entry is not None, filtered=bool(run or kind or role))
     if urgent and not face.json:
         face.note(f"{len(urgent)} overdue or in doubt: {', '.join(one.id for one in urgent[:5])}", "yellow")
     return EXIT_WAITING if urgent else EXIT_OK
@@ -56,12 +56,12 @@ async def inbox(
 
 async def approvals(face: Invocation, entry: Entry = None, run: Run = None, role: Role = None) -> None:
     """List the effects that wait for approval, each with exactly what would run."""
-    _show(face, await _found(face, entry, run, ("approval",), role), time.time(), whole=True)
+    _show(face, await _found(face, entry, run, ("approval",), role), time.time(), whole=True, filtered=bool(run or role))
 
 
 async def letters(face: Invocation, entry: Entry = None, run: Run = None, role: Role = None) -> None:
     """List dead letters and doubts: calls that could not be finished, or whose outcome nobody knows."""
-    _show(face, await _found(face, entry, run, LETTER_KINDS, role), time.time(), whole=True)
+    _show(face, await _found(face, entry, run, LETTER_KINDS, role), time.time(), whole=True, filtered=bool(run or role))
 
 
 async def _found(face: Invocation, named: str | None, run: str | None, kinds: Sequence[WaitingKind], role: str | None) -> list[Waiting]:
@@ -76,12 +76,12 @@ async def _found(face: Invocation, named: str | None, run: str | None, kinds: Se
     return [one for one in found if role is None or one.role in (None, role)]
 
 
-def _show(face: Invocation, found: Sequence[Waiting], now: float, *, whole: bool) -> None:
+def _show(face: Invocation, found: Sequence[Waiting], now: float, *, whole: bool, filtered: bool) -> None:
     if face.json:
         face.answer({"waiting": [face.shown(entry_form(one, now)) for one in found]})
         return
     if not found:
-        face.note("Nothing waits.")
+        face.note("Nothing waits." if not filtered else "Nothing waits that fits these options.")
         return
     if whole:
         for one in found:
@@ -110,10 +110,12 @@ def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
     facts += [f"for the role {one_line(entry.role)}"] if entry.role else []
     facts += [f"due {due}"] if due else []
     face.say("  " + ", ".join(facts))
+    if entry.role:
+        face.say(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}", "dim")
     for name, value in face.shown(dict(entry.shows)).items():
         if value not in (None, [], {}, ""):
             face.say(f"  {one_line(name)}: {as_json(value)}")
     face.say(f"  shown as: {entry.digest}", "dim")
-    for decision in entry.decisions:
-        face.say(f"  chargehand {how(entry, decision)}", "cyan")
+    for way in ways(entry):
+        face.say(f"  {way}", "cyan")
     face.say()

@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
+from chargehand.cli.ways import quoted
 from chargehand.config import Settings, nearest, settings_from
 from chargehand.durable import Journal as JournalPort
 from chargehand.errors import BadConfiguration, DecisionRefused
@@ -152,6 +153,15 @@ class Invocation:
         if named is None and "CHARGEHAND_PRINCIPAL" not in self.variables:
             return _login()
         return self.person(named).id
+
+    def who_has(self, role: str) -> str:
+        """Return which principals have a role, or how one gets it."""
+        having = sorted(name for name, principal in self.settings.principals.items() if role in principal.roles)
+        if having:
+            return f"{', '.join(having)} {'has' if len(having) == 1 else 'have'} it: --as NAME."
+        where = one_line(self.settings.file or "chargehand.toml")
+        makes = f"`chargehand principal NAME --role {quoted(role)}` asks for a secret and prints the lines to put there."
+        return f"No principal has it: roles are given by [principals.NAME] in {where}. {makes}"
 
     def _secret(self, name: str) -> str:
         given = self.variables.get("CHARGEHAND_SECRET")

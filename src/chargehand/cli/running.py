@@ -19,7 +19,8 @@ from chargehand.cli.loading import call_of, look_beside, resources_for, workflow
 from chargehand.cli.reading import tell
 from chargehand.cli.resting import signals_waited_for, until_rest
 from chargehand.cli.safe import as_json, duration, one_line
-from chargehand.cli.ways import how, quoted
+from chargehand.cli.timeline import verdicts_told
+from chargehand.cli.ways import quoted, ways
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
 from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput
 from chargehand.supervise.call import Call
@@ -153,8 +154,8 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
         face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
         for entry in waits:
             face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-            for decision in entry.decisions:
-                face.note(f"  chargehand {how(entry, decision)}", "cyan")
+            for way in ways(entry):
+                face.note(f"  {way}", "cyan")
         for name in signals:
             face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
             face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
@@ -166,6 +167,8 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
 
 def _why(entry: Waiting) -> str:
     """Return why something waits, as far as the entry says."""
+    if entry.kind == "escalation" and (said := verdicts_told(entry.shows)):
+        return f": {one_line(said, 300)}"
     why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
     if isinstance(why, Mapping):
         why = why.get("message") or ""

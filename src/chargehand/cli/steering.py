@@ -88,8 +88,20 @@ async def resume(
             raise DecisionRefused(
                 f"Run {run!r} is not parked as a whole: it is {row.status}. `chargehand inbox --run {run}` shows what it waits for."
             )
-        await supervisor.resume(run, accept=accept or (), by=face.person(as_))
+        by = face.person(as_)
+        at = await _diverged_at(supervisor, row)
+        await supervisor.resume(run, accept=accept or (), by=by)
+        if at and accept and at not in accept:
+            face.note(
+                f"It is parked at {at!r}, which --accept does not name, and will park there again unless the code was mended.", "yellow"
+            )
         return await posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} goes on")
+
+
+async def _diverged_at(supervisor: Supervisor, row: RunRow) -> str | None:
+    """Return the path at which a run diverged."""
+    entries = [entry for entry in await supervisor.waiting(run_id=row.id) if entry.kind == "diverged"]
+    return str(entries[0].shows.get("path") or "") if entries else None
 
 
 async def cancel(

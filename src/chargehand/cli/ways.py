@@ -33,6 +33,22 @@ def how(entry: Waiting, decision: str) -> str:
     return pattern.format(id=quoted(entry.id), run=quoted(entry.run_id))
 
 
+def ways(entry: Waiting) -> list[str]:
+    """Return the commands that decide an entry, each as it is typed; what is behind a # says when."""
+    found: list[str] = []
+    for decision in entry.decisions:
+        path = entry.shows.get("path") if (entry.kind, decision) == ("diverged", "resume") else None
+        if path is None:
+            found.append(f"chargehand {how(entry, decision)}")
+            continue
+        found.append(f"chargehand {how(entry, decision)}    # the old code is back, or the code asks again for what is recorded")
+        if path:
+            found.append(
+                f"chargehand {how(entry, decision)} --accept {quoted(str(path))}    # the code as it is now is right about this call"
+            )
+    return found
+
+
 def quoted(word: str) -> str:
     """Return a word as a shell takes it, without terminal control."""
     safe = one_line(word)
