@@ -13,6 +13,8 @@ from chargehand.journals.sqlite import SqliteJournal
 from chargehand.journals.sqlite_look import refuse_directory, refuse_no_journal
 from chargehand.supervise.definitions import WorkflowDefinition
 
+_SHOWN_CHARS = 200
+
 
 def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
     """Return the journal that a URL names. `chain_key` keys its hash chains."""
@@ -45,6 +47,17 @@ def check_id(id: str) -> None:
     """Raise `InvalidInput` when this cannot be a run's id."""
     if not isinstance(id, str) or not id or len(id) > 200 or "/" in id or not id.isprintable():
         raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 printable characters and no slash.")
+
+
+def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return sentences that say which arguments of two inputs differ, and how; long values are cut."""
+    names = [name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)]
+    return "; ".join(f"{name!r} is {_cut(recorded.get(name))} there and {_cut(wanted.get(name))} here" for name in names) + "."
+
+
+def _cut(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text.encode()):,} bytes)"
 
 
 def check_json(body: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ from chargehand.errors import (
 )
 from chargehand.events import Event, Record, chain_hash
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, journal_at, refuse_main
+from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -275,10 +275,9 @@ class Supervisor:
         if row.input_digest != new.input_digest:
             recorded = (await self.journal.load(row.number, limit=1))[0].event().payload["input"]
             wanted = event.payload["input"]
-            differing = {
-                name: (recorded.get(name), wanted.get(name)) for name in {*recorded, *wanted} if recorded.get(name) != wanted.get(name)
-            }
-            raise RunConflict(f"Run {row.id!r} exists with another input: {differing}. Use another id, or the recorded input.")
+            raise RunConflict(
+                f"Run {row.id!r} exists with another input: {difference(recorded, wanted)} Use another id, or the recorded input."
+            )
 
     # -- reading ----------
 
@@ -318,9 +317,9 @@ class Supervisor:
         seen = after
         while True:
             row = await self.row(run_id)
-            for record in await self.journal.load(row.number, after=seen):
-                seen = record.seq
-                yield record.event()
+            for event in await loaded(self.journal, row.number, after=seen):
+                seen = event.seq
+                yield event
             if row.status in FINAL_STATUSES and seen >= row.seq:
                 return
             await asyncio.sleep(_POLL_SECONDS / 5)
