@@ -153,9 +153,7 @@ class Codec:
             form = self.adapter.dump_python(value, mode="json", warnings="error")
             size = len(_canonical(form).encode())
         except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise Unserialisable(
-                f"{self.where} cannot be written to the journal: {_short(value)}: {error}. Give plain data, a dataclass or a Pydantic model."
-            ) from error
+            raise Unserialisable(f"{self.where} cannot be written to the journal: {_short(value)}: {_mended(error)}") from error
         if size > VALUE_BYTES_MAX:
             raise TooLarge(_too_large(self.where, size))
         return form
@@ -175,6 +173,13 @@ class Codec:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema."""
         return self.adapter.json_schema()
+
+
+def _mended(error: Exception) -> str:
+    """Return why a value has no JSON form, and what to do."""
+    if isinstance(error, ValueError) and str(error).startswith("Out of range float"):
+        return "JSON has no NaN and no infinity. Give None or a text for it, or raise an error that says why there is no number."
+    return f"{error}. Give plain data, a dataclass or a Pydantic model."
 
 
 def _too_large(where: str, size: int) -> str:
@@ -336,7 +341,9 @@ class Contract:
             try:
                 identity[parameter.name] = parameter.codec.identity(value)
             except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-                raise Unserialisable(f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {error}") from error
+                raise Unserialisable(
+                    f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {_mended(error)}"
+                ) from error
         try:
             if self._plain:  # nothing nested that would have to be sorted: six times as fast
                 return Arguments(values, hashlib.sha256(to_json(identity)).hexdigest()[:32])

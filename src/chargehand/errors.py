@@ -449,7 +449,7 @@ EXITS: dict[int, str] = {
     EXIT_PARKED: "a run is parked: a letter, a doubt, or code that no longer fits",
     EXIT_JOURNAL: "the journal is not there, not readable, full, locked, damaged or newer",
     EXIT_UNKNOWN: "there is no such run, entry or workflow",
-    EXIT_REFUSED: "refused: by the rules of a decision, another environment, or another input under the same id",
+    EXIT_REFUSED: "refused: by the rules of a decision, a value that does not fit what waits, another environment, or another input under the same id",
     EXIT_DEFECT: "a defect in Chargehand",
 }
 """What each exit status of the command line means."""

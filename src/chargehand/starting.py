@@ -10,7 +10,10 @@ from chargehand.durable import Clock, Journal
 from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput
 from chargehand.journals.memory import MemoryJournal
 from chargehand.journals.sqlite import SqliteJournal
+from chargehand.journals.sqlite_look import refuse_directory, refuse_no_journal
 from chargehand.supervise.definitions import WorkflowDefinition
+
+_SHOWN_CHARS = 200
 
 
 def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
@@ -21,7 +24,17 @@ def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
         raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
     if "://" in url and not url.startswith("sqlite:///"):
         raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
-    return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock, chain_key=chain_key)
+    path = url.removeprefix("sqlite:///")
+    refuse_directory(path)
+    return SqliteJournal(path, clock=clock, chain_key=chain_key)
+
+
+def refuse_no_journal_at(url: str) -> None:
+    """Raise `JournalError` when a URL names no journal that could be read: nothing is made of what is there."""
+    if url == "memory:":
+        raise BadConfiguration("The journal memory: lives and dies with one process, so there is nothing to read. Give --journal FILE.")
+    if "://" not in url or url.startswith("sqlite:///"):
+        refuse_no_journal(url.removeprefix("sqlite:///"))
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
@@ -34,6 +47,17 @@ def check_id(id: str) -> None:
     """Raise `InvalidInput` when this cannot be a run's id."""
     if not isinstance(id, str) or not id or len(id) > 200 or "/" in id or not id.isprintable():
         raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 printable characters and no slash.")
+
+
+def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return sentences that say which arguments of two inputs differ, and how; long values are cut."""
+    names = [name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)]
+    return "; ".join(f"{name!r} is {_cut(recorded.get(name))} there and {_cut(wanted.get(name))} here" for name in names) + "."
+
+
+def _cut(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text.encode()):,} bytes)"
 
 
 def check_json(body: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ from chargehand.errors import (
 )
 from chargehand.events import Event, Record, chain_hash
 from chargehand.limits import AtOnce, Rate, Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, journal_at, refuse_main
+from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -297,10 +297,9 @@ class Supervisor:
         if row.input_digest != new.input_digest:
             recorded = (await self.journal.load(row.number, limit=1))[0].event().payload["input"]
             wanted = event.payload["input"]
-            differing = {
-                name: (recorded.get(name), wanted.get(name)) for name in {*recorded, *wanted} if recorded.get(name) != wanted.get(name)
-            }
-            raise RunConflict(f"Run {row.id!r} exists with another input: {differing}. Use another id, or the recorded input.")
+            raise RunConflict(
+                f"Run {row.id!r} exists with another input: {difference(recorded, wanted)} Use another id, or the recorded input."
+            )
 
     # -- reading ----------
 
@@ -340,9 +339,9 @@ class Supervisor:
         seen = after
         while True:
             row = await self.row(run_id)
-            for record in await self.journal.load(row.number, after=seen):
-                seen = record.seq
-                yield record.event()
+            for event in await loaded(self.journal, row.number, after=seen):
+                seen = event.seq
+                yield event
             if row.status in FINAL_STATUSES and seen >= row.seq:
                 return
             await asyncio.sleep(_POLL_SECONDS / 5)
@@ -478,7 +477,17 @@ class Supervisor:
         await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
 
     async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
-        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right."""
+        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right.
+
+        Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
+        """
+        for mail in await self.journal.mail([(await self.row(run_id)).number]):
+            if mail.kind == "resume":
+                who = f" by {mail.body['by']}" if mail.body.get("by") else ""
+                accepted = f", accepting {', '.join(mail.body['accept'])}" if mail.body.get("accept") else ""
+                raise DecisionRefused(
+                    f"Run {run_id!r} was told to go on already{who}{accepted}. It does as soon as a worker sees it; if it parks again, resume it again."
+                )
         await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
 
     async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:

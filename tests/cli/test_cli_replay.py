@@ -77,8 +77,24 @@ def test_a_divergence_may_be_accepted(cli: Command) -> None:
     """A run that parked as diverged goes on when a person says that the code as it is now is right."""
     words = ("run", f"{AFTER}:bill_accepted", "--input", '"DE"', "--id", "b-1")
     cli("signal", "b-1", "go", "--value", '"yes"')
-    assert cli(*words).status == 4
-    assert cli("inbox", "--json").json["waiting"][0]["kind"] == "diverged"
-    assert cli("resume", "b-1", "--accept", "billing.rate").status == 0
+    parked = cli(*words)
+    assert parked.status == 4
+    assert "chargehand resume b-1 --accept billing.rate    #" in parked.err
+    (entry,) = cli("inbox", "--json").json["waiting"]
+    assert entry["kind"] == "diverged"
+    assert entry["commands"] == ["chargehand resume b-1", "chargehand resume b-1 --accept billing.rate", "chargehand cancel b-1"]
+    for command in entry["commands"][:2]:
+        assert command in cli("inbox", "b-1").out
+    assert cli(*entry["commands"][1].split()[1:]).status == 0
     assert cli(*words).out == '"yes"\n'
     assert "goes on by" in cli("show", "b-1").out
+
+
+@pytest.mark.usefixtures("parked")
+def test_accepting_another_place_is_said(cli: Command) -> None:
+    """Who accepts a path at which the run is not parked hears where it is parked."""
+    cli("signal", "b-1", "go", "--value", '"yes"')
+    cli("run", f"{AFTER}:bill_accepted", "--input", '"DE"', "--id", "b-1")
+    said = cli("resume", "b-1", "--accept", "billing.raet")
+    assert said.status == 0
+    assert "It is parked at 'billing.rate', which --accept does not name" in said.err

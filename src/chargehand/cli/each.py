@@ -39,6 +39,7 @@ from chargehand.errors import (
 from chargehand.failures import MAST, SYSTEM
 from chargehand.starting import check_id
 from chargehand.supervise.call import Call
+from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -169,8 +170,8 @@ async def _outcome(supervisor: Supervisor, row: RunRow, known: bool, codec: Code
         return Outcome("completed", known, value=codec.to_json(await supervisor.outcome(row, codec)) if keep else None)
     if row.status not in FINAL_STATUSES:
         return Outcome(row.status if row.status != "parked" else f"parked ({row.reason})")
-    (last,) = await supervisor.journal.load(row.number, after=row.seq - 1)
-    error = last.event().payload.get("e") or {}
+    (last,) = await loaded(supervisor.journal, row.number, after=row.seq - 1)
+    error = last.payload.get("e") or {}
     return Outcome(row.status, known, failure=failure_class(error), error=error)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -19,6 +20,7 @@ from chargehand.cli.given import json_lines, statuses_given, time_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.reading import Since, Status, Until, Workflow
 from chargehand.cli.safe import as_json, one_line
+from chargehand.cli.unknown import run_named
 from chargehand.config import hash_secret
 from chargehand.demo import run_demo
 from chargehand.durable import ChainLink, RunRow
@@ -29,6 +31,8 @@ from chargehand.supervisor import Supervisor
 PANEL = "Keep"
 _PAGE = 500
 _PRUNE_BATCH = 500
+_PLACES = 10
+_CHAIN_PLACE = re.compile(r"The chain of (?P<run>run .*) does not hold at (?P<seq>seq \d+): (?P<what>.*)", re.DOTALL)
 SECRET_CHARS_MIN = 8
 
 
@@ -42,11 +46,11 @@ def register(app: typer.Typer) -> None:
     command(app, "demo", "Run")(demo)
 
 
-async def _rows(supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
+async def _rows(face: Invocation, supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
     """Yield the runs of these ids, else all that fit, newest first."""
     if ids:
         for id in ids:
-            yield await supervisor.row(id)
+            yield await run_named(face, supervisor, id)
         return
     before: int | None = None
     while rows := await supervisor.runs(before=before, limit=_PAGE, **which):
@@ -77,7 +81,7 @@ async def verify(
     count = 0
     async with face.reading() as supervisor:
         with face.working("verifying") as step:
-            async for row in _rows(supervisor, run):
+            async for row in _rows(face, supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
                 count += 1
                 step(count)
@@ -88,10 +92,38 @@ async def verify(
     if face.json:
         face.answer({"runs": count, "heads": len(heads), "ok": not found, "broken": found})
     else:
-        for message in found:
-            face.say(message, "red")
-        face.say(f"{count} runs verified, {len(heads)} heads compared: {'all hold' if not found else f'{len(found)} do not hold'}")
+        _say_broken(face, found)
+        _say_verified(face, count, len(heads) if against is not None else None, len(found))
     return EXIT_JOURNAL if found else EXIT_OK
+
+
+def _say_verified(face: Invocation, runs: int, heads: int | None, broken: int) -> None:
+    compared = "" if heads is None else f", {heads} heads compared"
+    if broken:
+        face.say(f"{runs} runs verified{compared}: {broken} {'does' if broken == 1 else 'do'} not hold")
+    elif runs or heads:
+        face.say(f"{runs} runs verified{compared}: all hold")
+    else:
+        face.say(f"Nothing was verified: the journal has no runs in the environment {face.settings.environment!r}.", "yellow")
+
+
+def _say_broken(face: Invocation, found: Sequence[str]) -> None:
+    """Print each thing that does not hold; what is wrong in the same way with many runs is said once, with where."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for message in found:
+        place = _CHAIN_PLACE.fullmatch(message)
+        alike.setdefault(place["what"] if place else message, []).append(
+            (message, f"{place['run']} at {place['seq']}" if place else message)
+        )
+    for what, found_so in alike.items():
+        if len(found_so) == 1:
+            face.say(found_so[0][0], "red")
+            continue
+        face.say(f"{len(found_so)} chains do not hold: {what}", "red")
+        for _, where in found_so[:_PLACES]:
+            face.say(f"  {where}", "red")
+        if len(found_so) > _PLACES:
+            face.say(f"  and {len(found_so) - _PLACES} more; --json lists each", "red")
 
 
 async def _broken(check: Any) -> list[str]:
@@ -167,7 +199,7 @@ async def export(
     count = 0
     async with face.reading() as supervisor:
         with _written(out, face) as file, face.working("exporting") as step:
-            async for row in _rows(supervisor, run, **which):
+            async for row in _rows(face, supervisor, run, **which):
                 if heads:
                     _line(file, {"kind": "head", "run": row.id, "seq": row.seq, "hash": row.head.hex(), "status": row.status})
                 else:
@@ -232,7 +264,7 @@ async def prune(
         with face.working("pruning") as step:
             if dry_run:
                 final = ("completed", "failed", "cancelled")
-                async for row in _rows(supervisor, None, status=final):
+                async for row in _rows(face, supervisor, None, status=final):
                     done += row.updated < bound
             else:
                 while count := await supervisor.journal.prune(before=bound, limit=_PRUNE_BATCH, environment=supervisor.environment):

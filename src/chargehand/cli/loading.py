@@ -57,6 +57,20 @@ def workflows_at(references: Sequence[str], settings: Settings) -> list[AnyWorkf
     return [workflow_at(reference) for reference in named]
 
 
+def code_of(name: str, references: Sequence[str], settings: Settings) -> tuple[AnyWorkflow | None, str]:
+    """Return the workflow of this full name among those that a command names, else those of the configuration.
+
+    None and why when it is not at hand. What a command names must be there, and raises like anywhere.
+    """
+    try:
+        known = [workflow for workflow in workflows_at(references, settings) if workflow.full_name == name]
+    except ChargehandError as error:
+        if references:
+            raise
+        return None, error.message
+    return (known[0], "") if known else (None, f"{name} is not among the workflows given. Give --code module:workflow.")
+
+
 def resources_for(workflows: Iterable[AnyWorkflow], references: Sequence[str]) -> list[Resource[Any]]:
     """Return the resources that are named, and those that the modules of the workflows and of what they call define.
 

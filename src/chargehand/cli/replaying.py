@@ -12,6 +12,7 @@ from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import workflows_at
 from chargehand.cli.reading import status_text
 from chargehand.cli.safe import one_line
+from chargehand.cli.unknown import run_named
 from chargehand.durable import RunRow
 from chargehand.errors import EXIT_OK, EXIT_PARKED
 from chargehand.supervise.check import Check, Replayed
@@ -45,7 +46,7 @@ async def check_replay(
     face.needs_journal()
     async with face.supervisor(definitions, work=False) as supervisor:
         with face.working("replaying") as step:
-            async for row in _unfinished(supervisor, run or ()):
+            async for row in _unfinished(face, supervisor, run or ()):
                 if row.workflow not in supervisor.workflows:
                     unknown += 1
                     continue
@@ -65,10 +66,10 @@ async def check_replay(
     return EXIT_PARKED if bad else EXIT_OK
 
 
-async def _unfinished(supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
+async def _unfinished(face: Invocation, supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
     if ids:
         for id in ids:
-            yield await supervisor.row(id)
+            yield await run_named(face, supervisor, id)
         return
     before: int | None = None
     while rows := await supervisor.runs(status=("running", "waiting", "parked"), before=before, limit=_PAGE):

@@ -347,4 +347,10 @@ def poison_report(history: History, crashes: int) -> dict[str, Any]:
     """Return what a poison entry shows: the calls that were in flight when the workers died."""
     unsettled = [path for path, state in history.calls.items() if state.settled is None]
     undoing = [effect.path for effect in history.effects() if effect.stage == "undoing"]
-    return {"crashes": crashes, "in_flight": [*history.in_flight(), *undoing], "unsettled": unsettled[:50]}
+    in_flight = [*history.in_flight(), *undoing]
+    why = (
+        f"in flight when the worker died: {', '.join(in_flight)}"
+        if in_flight
+        else "no effect was in flight: the worker died in the workflow's own code, or in a step, read or agent that left nothing yet"
+    )
+    return {"crashes": crashes, "why": why, "in_flight": in_flight, "unsettled": unsettled[:50]}
