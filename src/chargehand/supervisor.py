@@ -43,58 +43,25 @@ from chargehand.errors import (
     WrongEnvironment,
 )
 from chargehand.events import Event, Record, chain_hash
-from chargehand.limits import AtOnce, Rate, Seconds, seconds
+from chargehand.limits import Seconds, seconds
 from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
-from chargehand.supervise.definitions import Limits, WorkflowDefinition, registry_of
+from chargehand.supervise.definitions import WorkflowDefinition, registry_of
 from chargehand.supervise.discover import effects_of
 from chargehand.supervise.failing import failure_of
 from chargehand.supervise.gauges import Gauges
 from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
-from chargehand.supervise.site import Resources, Site
+from chargehand.supervise.resources import Resource, Resources
+from chargehand.supervise.site import Site
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _START_BATCH = 1000
 _POLL_SECONDS = 0.25
 _LOCAL_POLL_SECONDS = 5.0
-
-
-class Resource(Generic[R]):
-    """Anything a call needs and a journal must not hold: a client, a pool, a secret.
-
-    Args:
-        kind: the type by which calls ask for it.
-        factories: per environment, a callable without arguments that makes it (or an awaitable, or an async context
-            manager). A factory alone serves every environment. A supervisor keeps its own environment's factory and never
-            looks at another's.
-        at_once: how many calls of this process may have it at the same time, whatever they are: steps, reads, effects, their
-            undos and look-ups, agents, gates. The others wait, which uses no attempt. An agent has it to the end of its
-            attempt; what its body calls meanwhile goes on the agent's own place, one call at a time.
-        rate: how many calls that take it may begin in a time.
-    """
-
-    def __init__(
-        self,
-        kind: type[R],
-        factories: Mapping[str, Callable[[], Any]] | Callable[[], Any],
-        *,
-        at_once: AtOnce | None = None,
-        rate: Rate | None = None,
-    ) -> None:
-        self.kind = kind
-        self.limits = Limits(at_once, rate)
-        self._factories = factories
-
-    def factory_for(self, environment: str) -> Callable[[], Any] | None:
-        """Return the factory of one environment."""
-        if callable(self._factories):
-            return self._factories
-        return self._factories.get(environment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,9 @@ async def perform_together(parts: Sequence[Plan], heard: list[Any], turn: str, c
     branches = [generated_part(part, f"{turn}/{number}") for number, part in enumerate(parts)]
     if contain:
         ends = await gather(*branches, contain=True, at_once=at_once)
-        heard += [end.value if isinstance(end, Finished) else type(end.error).__name__ for end in ends if isinstance(end, (Finished, Failed))]
+        heard += [
+            end.value if isinstance(end, Finished) else type(end.error).__name__ for end in ends if isinstance(end, (Finished, Failed))
+        ]
     else:
         heard.append(list(await gather(*branches, at_once=at_once)))
 

@@ -45,4 +45,6 @@ async def test_storm(name: str, tmp_path: Path, crew: Crew) -> None:
     assert storm.done["step"] > 20 or not weather.steps
     assert storm.done["fill"] > 20 or not weather.full
     entries = entries_in(apsw.Connection(storm.orders.journal))
-    assert entries == sorted(f"{number} e" for number in range(storm.started) if number % 4 == 0), "a transactional effect is not exactly once"
+    assert entries == sorted(f"{number} e" for number in range(storm.started) if number % 4 == 0), (
+        "a transactional effect is not exactly once"
+    )

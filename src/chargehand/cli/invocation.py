@@ -27,7 +27,8 @@ from chargehand.errors import BadConfiguration, DecisionRefused
 from chargehand.starting import refuse_no_journal_at
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.definitions import WorkflowDefinition
-from chargehand.supervisor import Resource, Supervisor
+from chargehand.supervise.resources import Resource
+from chargehand.supervisor import Supervisor
 
 Row = Sequence[object]
 
