@@ -58,6 +58,16 @@ def test_a_forgotten_effect_is_a_divergence(cli: Command) -> None:
 
 
 @pytest.mark.usefixtures("parked")
+def test_what_lies_behind_a_new_call_is_named(cli: Command) -> None:
+    """A recorded effect behind a call that is new can be judged only when that call is made: it is named, and no run would park yet."""
+    said = cli("check-replay", f"{AFTER}:bill_behind", "--run", "b-1", "--json")
+    assert (said.status, said.json["bad"]) == (0, 0)
+    assert said.json["runs"][0]["begins"] == ["billing.rate#2"]
+    assert said.json["runs"][0]["unreached"] == ["billing.book"]
+    assert "If it no longer asks for it, the run will park there." in cli("check-replay", f"{AFTER}:bill_behind", "--run", "b-1").out
+
+
+@pytest.mark.usefixtures("parked")
 def test_a_bug_on_the_way_is_found(cli: Command) -> None:
     """Code that raises on the recorded way breaks every run, and that is said before it happens."""
     said = cli("check-replay", f"{AFTER}:bill_broken", "--json")

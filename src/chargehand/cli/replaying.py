@@ -60,6 +60,13 @@ async def check_replay(
         )
     else:
         _say(face, bad)
+        for row, found in results:
+            if found.unreached:
+                face.say(
+                    f"{row.id}: the code asks for {one_line(', '.join(found.begins))} before it comes to what is recorded: "
+                    f"{one_line(', '.join(found.unreached))}. If it no longer asks for it, the run will park there.",
+                    "yellow",
+                )
         face.say(f"{len(results)} unfinished runs checked: {len(results) - len(bad)} go on, {len(bad)} would park")
         if unknown:
             face.note(f"{unknown} unfinished runs are of other workflows and were not checked.")
@@ -85,6 +92,7 @@ def _form(row: RunRow, found: Replayed) -> dict[str, Any]:
         "why": found.why,
         "divergences": [{"path": one.path, "recorded": one.recorded, "code": one.code} for one in found.divergences],
         "begins": list(found.begins),
+        "unreached": list(found.unreached),
     }
 
 

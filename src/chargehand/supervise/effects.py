@@ -23,7 +23,7 @@ from chargehand.contracts import Arguments
 from chargehand.core.effect_life import after_try, next_move
 from chargehand.core.identity import base_key, key_of
 from chargehand.core.states import EffectState
-from chargehand.durable import KeyChange, KeySet, KeyShare, KeyTake
+from chargehand.durable import FINAL_STATUSES, KeyChange, KeySet, KeyShare, KeyTake
 from chargehand.errors import ChargehandError, Failure, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
 from chargehand.supervise import approvals, unsent, waiting
@@ -262,24 +262,28 @@ class Work:
         elif held.state == "open":
             generation = held.generation + 1
         elif held.state == "held":
-            await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
+            holder = await driver.site.journal.run(held.run_id)
+            if holder is None or holder.status in FINAL_STATUSES:  # its doubt was given up: nobody will ever know
+                await self._conflict(
+                    f"The key {business!r} of {definition.name} was used by run {held.run_id!r} ({held.path}), which has ended without "
+                    "anybody finding out whether it happened. Find out, and use another key if it did not."
+                )
+            else:
+                await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
             return None
         elif held.digest == digest:
             await self._share(arguments, business, held.result, held.run_id)
             return None
         else:
-            conflict = KeyConflict(
+            await self._conflict(
                 f"The key {business!r} of {definition.name} was used by run {held.run_id!r} ({held.path}) for other arguments. Use another key, or the same arguments."
-            )
-            await self.commit(
-                (
-                    "effect.failed",
-                    {"d": self.call.arguments.digest, "tool": definition.full_name, "e": conflict.record()},
-                ),
-                progress=True,
             )
             return None
         return generation, (KeyTake(definition.full_name, business, self.path, generation, digest),)
+
+    async def _conflict(self, message: str) -> None:
+        payload = {"d": self.call.arguments.digest, "tool": self.definition.full_name, "e": KeyConflict(message).record()}
+        await self.commit(("effect.failed", payload), progress=True)
 
     async def _share(self, arguments: Arguments, business: str, result: bytes | None, holder: str) -> None:
         """Take over the recorded result of an equal effect of another run, without owning it; its holder counts us."""
