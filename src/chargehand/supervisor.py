@@ -20,6 +20,7 @@ from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.durable import (
     FINAL_STATUSES,
     Clock,
+    Created,
     Journal,
     NewMail,
     NewRun,
@@ -42,58 +43,25 @@ from chargehand.errors import (
     WrongEnvironment,
 )
 from chargehand.events import Event, Record, chain_hash
-from chargehand.limits import AtOnce, Rate, Seconds, seconds
+from chargehand.limits import Seconds, seconds
 from chargehand.starting import check_id, check_json, check_tags, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
-from chargehand.supervise.definitions import Limits, WorkflowDefinition, registry_of
+from chargehand.supervise.definitions import WorkflowDefinition, registry_of
 from chargehand.supervise.discover import effects_of
 from chargehand.supervise.failing import failure_of
 from chargehand.supervise.gauges import Gauges
 from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
-from chargehand.supervise.site import Resources, Site
+from chargehand.supervise.resources import Resource, Resources
+from chargehand.supervise.site import Site
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _START_BATCH = 1000
 _POLL_SECONDS = 0.25
 _LOCAL_POLL_SECONDS = 5.0
-
-
-class Resource(Generic[R]):
-    """Anything a call needs and a journal must not hold: a client, a pool, a secret.
-
-    Args:
-        kind: the type by which calls ask for it.
-        factories: per environment, a callable without arguments that makes it (or an awaitable, or an async context
-            manager). A factory alone serves every environment. A supervisor keeps its own environment's factory and never
-            looks at another's.
-        at_once: how many calls of this process may have it at the same time, whatever they are: steps, reads, effects, their
-            undos and look-ups, agents, gates. The others wait, which uses no attempt. An agent has it to the end of its
-            attempt; what its body calls meanwhile goes on the agent's own place, one call at a time.
-        rate: how many calls that take it may begin in a time.
-    """
-
-    def __init__(
-        self,
-        kind: type[R],
-        factories: Mapping[str, Callable[[], Any]] | Callable[[], Any],
-        *,
-        at_once: AtOnce | None = None,
-        rate: Rate | None = None,
-    ) -> None:
-        self.kind = kind
-        self.limits = Limits(at_once, rate)
-        self._factories = factories
-
-    def factory_for(self, environment: str) -> Callable[[], Any] | None:
-        """Return the factory of one environment."""
-        if callable(self._factories):
-            return self._factories
-        return self._factories.get(environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,18 +204,33 @@ class Supervisor:
         self, calls: Sequence[tuple[Call[T], str]], tags: Mapping[str, str], deadline: Seconds | None, by: str | None
     ) -> list[RunView[T]]:
         drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
-        owner = self.site.worker if self.carrier is not None else None
-        created = await self.journal.create([new for new, _ in drafts], owner)
-        if self.carrier is not None:
-            for (_, event), made in zip(drafts, created, strict=True):
-                if not made.existed:
-                    self.carrier.drive(made.row, [event])
+        created = await self._create(drafts)
         views: list[RunView[T]] = []
         for (call, id), (new, event), made in zip(calls, drafts, created, strict=True):
             if made.existed:
                 await self._check_same(made.row, new, event)
             views.append(RunView(id, self, call.definition.contract.result))
         return views
+
+    async def _create(self, drafts: Sequence[tuple[NewRun, Event]]) -> list[Created]:
+        """Create runs. This process drives them at once, but those of a workflow with places or a rate: these it claims like any other."""
+        new = [draft for draft, _ in drafts]
+        if self.carrier is None:
+            return await self.journal.create(new, None)
+        bounded = [bool(self.workflows[draft.workflow].limits) for draft in new]
+        made: dict[int, Created] = {}
+        for bound in sorted(set(bounded)):
+            which = [number for number, other in enumerate(bounded) if other == bound]
+            created = await self.journal.create([new[number] for number in which], None if bound else self.site.worker)
+            for number, one in zip(which, created, strict=True):
+                made[number] = one
+                if one.existed:
+                    continue
+                if bound:
+                    self.carrier.wants_place(one.row)
+                else:
+                    self.carrier.drive(one.row, [drafts[number][1]])
+        return [made[number] for number in range(len(new))]
 
     def _new_run(self, call: Call[Any], id: str, tags: Mapping[str, str], deadline: Seconds | None, by: str | None) -> tuple[NewRun, Event]:
         if not isinstance(call, Call):

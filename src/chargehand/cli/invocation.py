@@ -25,7 +25,8 @@ from chargehand.config import Settings, nearest, settings_from
 from chargehand.errors import BadConfiguration, DecisionRefused, JournalError
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.definitions import WorkflowDefinition
-from chargehand.supervisor import Resource, Supervisor
+from chargehand.supervise.resources import Resource
+from chargehand.supervisor import Supervisor
 
 Row = Sequence[object]
 

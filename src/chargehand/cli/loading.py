@@ -20,7 +20,7 @@ from chargehand.errors import BadConfiguration, ChargehandError, DefinitionError
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervise.discover import reachable
-from chargehand.supervisor import Resource
+from chargehand.supervise.resources import Resource
 
 AnyWorkflow = WorkflowDefinition[..., Any]
 

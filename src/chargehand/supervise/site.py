@@ -11,67 +11,20 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from chargehand.contracts import Contract
 from chargehand.core.ladder import Ladder
 from chargehand.durable import Clock, Journal
-from chargehand.errors import CallFailed, ResourceMissing, TimedOut
+from chargehand.errors import CallFailed, TimedOut
 from chargehand.supervise.definitions import Definition, EffectDefinition, Helper, WorkflowDefinition
 from chargehand.supervise.gates import Gate, verdict_of
 from chargehand.supervise.gauges import Gauges, Hold
+from chargehand.supervise.resources import Resources
 from chargehand.verdicts import Feedback, GateContext, Verdict
 
 logger = logging.getLogger("chargehand")
-
-
-class Resources:
-    """The resources of one environment, made when first asked for.
-
-    Args:
-        factories: by type, what makes the resource: a zero-argument callable that returns it, an awaitable of it, or an
-            async context manager. Only this environment's factories ever get here; nobody can ask for another's.
-    """
-
-    def __init__(self, factories: Mapping[type, Callable[[], Any]], environment: str) -> None:
-        self._factories = dict(factories)
-        self._environment = environment
-        self._made: dict[type, Any] = {}
-        self._locks: dict[type, asyncio.Lock] = {}
-        self._stack = AsyncExitStack()
-
-    def replace(self, kind: type, value: Any) -> None:
-        """Give this very object from now on (tests)."""
-        self._made[kind] = value
-
-    async def get(self, kind: Any, asker: str) -> Any:
-        """Return the resource of a type. Raises `ResourceMissing` that names type, environment and asker."""
-        if kind in self._made:
-            return self._made[kind]
-        if kind not in self._factories:
-            name = getattr(kind, "__name__", repr(kind))
-            raise ResourceMissing(
-                f"{asker} asks for a {name}, and nothing makes one in the environment {self._environment!r}. "
-                f"Declare Resource({name}, {{{self._environment!r}: factory}}) and give it to the Supervisor."
-            )
-        async with self._locks.setdefault(kind, asyncio.Lock()):
-            if kind not in self._made:
-                self._made[kind] = await self._make(self._factories[kind])
-        return self._made[kind]
-
-    async def _make(self, factory: Callable[[], Any]) -> Any:
-        made = factory()
-        if hasattr(made, "__aenter__") and hasattr(made, "__aexit__"):
-            return await self._stack.enter_async_context(made)
-        if inspect.isawaitable(made):
-            return await made
-        return made
-
-    async def close(self) -> None:
-        """Leave every resource that is a context manager."""
-        await self._stack.aclose()
 
 
 @dataclass(slots=True)
