@@ -89,13 +89,35 @@ class Spent:
         return cls(form["tokens"], Decimal(form["usd"]), form["calls"], form["seconds"], True)
 
 
-def exceeds(budget: Budget, spent: Spent, wanted: Spent) -> str | None:
-    """Return which bound of the budget `spent + wanted` would break, as a sentence, or None."""
-    total = spent + wanted
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The bound of a budget that a call would break: which one, how much of it is spent and reserved, how much the call wants."""
+
+    bound: str
+    allowed: int | float | Decimal
+    spent: int | float | Decimal
+    reserved: int | float | Decimal
+    wanted: int | float | Decimal
+
+    def __str__(self) -> str:
+        unit = "US dollars" if self.bound == "usd" else self.bound
+        return (
+            f"{_plain(self.allowed)} {unit} are allowed, {_plain(self.spent)} are spent, {_plain(self.reserved)} are reserved by calls "
+            f"under way, {_plain(self.wanted)} more are wanted"
+        )
+
+
+def _plain(amount: int | float | Decimal) -> str:
+    return f"{amount:.3f}".rstrip("0").rstrip(".") if isinstance(amount, float) else str(amount)
+
+
+def exceeds(budget: Budget, spent: Spent, reserved: Spent, wanted: Spent) -> Exhausted | None:
+    """Return which bound of the budget `spent + reserved + wanted` would break, or None."""
+    total = spent + reserved + wanted
     for name in ("tokens", "usd", "calls", "seconds"):
         bound = getattr(budget, name)
         if bound is not None and getattr(total, name) > bound:
-            return f"{getattr(spent, name)} {name} are spent or reserved, {getattr(wanted, name)} more are wanted, {bound} are allowed."
+            return Exhausted(name, bound, getattr(spent, name), getattr(reserved, name), getattr(wanted, name))
     return None
 
 

@@ -21,6 +21,7 @@ from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.durable import (
     FINAL_STATUSES,
     Clock,
+    Created,
     Journal,
     NewMail,
     NewRun,
@@ -212,18 +213,33 @@ class Supervisor:
         self, calls: Sequence[tuple[Call[T], str]], tags: Mapping[str, str], deadline: Seconds | None, by: str | None
     ) -> list[RunView[T]]:
         drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
-        owner = self.site.worker if self.carrier is not None else None
-        created = await self.journal.create([new for new, _ in drafts], owner)
-        if self.carrier is not None:
-            for (_, event), made in zip(drafts, created, strict=True):
-                if not made.existed:
-                    self.carrier.drive(made.row, [event])
+        created = await self._create(drafts)
         views: list[RunView[T]] = []
         for (call, id), (new, event), made in zip(calls, drafts, created, strict=True):
             if made.existed:
                 await self._check_same(made.row, new, event)
             views.append(RunView(id, self, call.definition.contract.result))
         return views
+
+    async def _create(self, drafts: Sequence[tuple[NewRun, Event]]) -> list[Created]:
+        """Create runs. This process drives them at once, but those of a workflow with places or a rate: these it claims like any other."""
+        new = [draft for draft, _ in drafts]
+        if self.carrier is None:
+            return await self.journal.create(new, None)
+        bounded = [bool(self.workflows[draft.workflow].limits) for draft in new]
+        made: dict[int, Created] = {}
+        for bound in sorted(set(bounded)):
+            which = [number for number, other in enumerate(bounded) if other == bound]
+            created = await self.journal.create([new[number] for number in which], None if bound else self.site.worker)
+            for number, one in zip(which, created, strict=True):
+                made[number] = one
+                if one.existed:
+                    continue
+                if bound:
+                    self.carrier.wants_place(one.row)
+                else:
+                    self.carrier.drive(one.row, [drafts[number][1]])
+        return [made[number] for number in range(len(new))]
 
     def _new_run(self, call: Call[Any], id: str, tags: Mapping[str, str], deadline: Seconds | None, by: str | None) -> tuple[NewRun, Event]:
         if not isinstance(call, Call):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chargehand import AtOnce, Resource, Supervisor, agent, effect, gather, injected, read, workflow
+from chargehand import AtOnce, Resource, Supervisor, agent, effect, gather, injected, read, sleep, workflow
 
 
 class Service:
@@ -149,6 +150,23 @@ async def test_a_resource_is_spared_whoever_takes_it(service: Service) -> None:
     assert set(service.statuses) == {200}
     assert 5 <= service.most <= 10
     assert len(service.charges) == 80
+
+
+@workflow(at_once=AtOnce(10))
+async def fetches_twice(number: int) -> str:
+    first = await fetch_freely(number)
+    await sleep(0.02)
+    return first + await fetch_freely(-number)
+
+
+async def test_so_many_runs_spare_a_service(service: Service, tmp_path: Path) -> None:
+    """Under AtOnce(10) on their workflow, sixty runs that also sleep never ask more than ten at once."""
+    client = Resource(Client, lambda: Client(service.port))
+    async with Supervisor(str(tmp_path / "journal.db"), [fetches_twice], resources=[client]) as supervisor:
+        runs = await supervisor.start_many([(fetches_twice(number), f"r{number}") for number in range(60)])
+        assert await asyncio.gather(*[run.result(60) for run in runs]) == ["okok"] * 60
+    assert set(service.statuses) == {200}
+    assert 5 <= service.most <= 10
 
 
 async def test_without_places_it_would_have_refused(service: Service) -> None:

@@ -40,7 +40,9 @@ class Reader:
         try:
             return fetch(self._near, statement, params)
         except UnicodeDecodeError as error:
-            raise JournalCorrupt(f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup.") from error
+            raise JournalCorrupt(
+                f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup."
+            ) from error
         except apsw.Error as error:
             raise journal_error(error, self._path, self._near.system_errno) from error
 
@@ -57,7 +59,9 @@ class Reader:
                 finally:
                     fetch(self._far, sql.COMMIT)
             except UnicodeDecodeError as error:
-                raise JournalCorrupt(f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup.") from error
+                raise JournalCorrupt(
+                    f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup."
+                ) from error
             except apsw.Error as error:
                 raise journal_error(error, self._path, self._far.system_errno) from error
 

@@ -317,8 +317,14 @@ class WorkflowDefinition(Definition[P, T]):
         deadline: float | None = None,
         budget: Budget | None = None,
         ladder: Ladder | None = None,
+        limits: Limits = Limits(),
     ) -> None:
-        super().__init__(function, name=name, limits=Limits())
+        super().__init__(function, name=name, limits=limits)
+        if any(limit is not None and limit.per is not None for limit in (limits.at_once, limits.rate)):
+            raise DefinitionError(
+                f"The workflow {self.name} has places or a rate with per=. Its runs are counted before anybody has read their input. "
+                "Bound them all, or give per= to the calls that need it."
+            )
         if not self.contract.is_async:
             raise DefinitionError(f"The workflow {self.name} is not async. Write async def: it awaits its calls.")
         if self.contract.filled:

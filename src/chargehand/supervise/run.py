@@ -334,10 +334,10 @@ class RunDriver(Matching):
         if self.history.pivoted is not None:
             return "parked", "letter"
         if self.tasks and all(path in self._holding for path in self.tasks):
-            stages = {effect.stage for effect in self.history.effects()}
-            if stages & {"doubt"}:
+            stages = self.history.for_people()
+            if "doubt" in stages:
                 return "parked", "doubt"
-            if stages & {"letter", "undo letter"} or None in self.history.scope_pivots.values():
+            if stages or None in self.history.scope_pivots.values():
                 return "parked", "letter"
             return "waiting", None
         return "running", None

@@ -21,6 +21,7 @@ from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.gates import Gate, as_gate, ordered
 from chargehand.supervise.log import Draft
+from chargehand.supervise.released import Released, ReleasedFacts
 from chargehand.verdicts import GateContext, ReleasedBy, ToolResult, Verdict
 
 if TYPE_CHECKING:
@@ -90,20 +91,20 @@ class Rungs:
 
     def _context(self, form: Any, tools: Sequence[ToolResult]) -> GateContext:
         driver = self.driver
-        facts_of = self.definition.facts
+        released = Released(driver.history.released)
         return GateContext(
             run_id=driver.row.id,
             path=self.path,
             attempt=self.state.attempt,
             inputs=self.call.arguments.values,
             tools=tuple(tools),
-            released={path: release.get("v") for path, release in driver.history.released.items()},
-            facts=driver.released_facts(),
+            released=released,
+            facts=ReleasedFacts(released, driver.released_facts),
             rejected=[rejection["output"] for rejection in self.state.rejections if _for_what_it_says(rejection)],
             role=self.definition.role,
             done_when=self.clauses,
             environment=driver.site.environment,
-            facts_of=facts_of,
+            facts_of=self.definition.facts,
         )
 
     def _did_final(self, used: Sequence[str]) -> bool:
@@ -383,8 +384,7 @@ class Rungs:
         """End the agents that this one used and no longer waits for; they would begin new effects behind its release."""
         driver, inside = self.driver, f"{self.path}/"
         while True:
-            agents = [path for path, call in driver.definitions.items() if path.startswith(inside) and call.definition.kind == "agent"]
-            left = {path: driver.tasks[path] for path in agents if path in driver.tasks}
+            left = {path: task for path, task in driver.tasks.items() if path.startswith(inside) and self._is_agent(path)}
             if not left:
                 return
             for path, task in left.items():
@@ -393,6 +393,10 @@ class Rungs:
                 elif driver.holds(path):
                     task.cancel()
             await asyncio.wait(left.values(), return_when=asyncio.FIRST_COMPLETED, timeout=0.05)
+
+    def _is_agent(self, path: str) -> bool:
+        call = self.driver.definitions.get(path)
+        return call is not None and call.definition.kind == "agent"
 
     async def _settled(self, effect: EffectState) -> None:
         """Wait until it is known whether a kept effect happened; a doubt holds the release until it is ended."""
