@@ -206,7 +206,7 @@ class SimulatedClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many monotonic seconds."""
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(max(seconds, 1e-6) if seconds > 0 else 0)  # a real clock always moves
 
     def step(self, seconds: float) -> None:
         """Set the wall clock forward or back."""

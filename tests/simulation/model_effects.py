@@ -239,6 +239,9 @@ class EffectRules:
             effect.by_hand += 1
         elif effect.stands_at not in UNKNOWN and not effect.shared and not effect.kind.transactional:
             self._wrong(effect, f"done while it was {effect.stands_at!r}")
+        if effect.kind.transactional:
+            effect.generations += effect.generation > effect.intended
+            effect.intended = effect.generation
         if effect.shared and not effect.kind.business:
             self._wrong(effect, "shared without a business key")
         if not effect.kind.transactional and not self._excused(effect) and self._net(effect) != 1:

@@ -41,7 +41,7 @@ async def simulated(program: dict[str, Any]) -> list[str]:
     """Interpret a program; return what it saw."""
     trace: list[str] = []
     _trace.set(trace)
-    await played(program, "")
+    await played(program, program.get("suffix", ""))
     return trace
 
 
@@ -50,7 +50,7 @@ async def simulated_undoing(program: dict[str, Any]) -> list[str]:
     """The same, but a failure after a final effect undoes what can be undone, unasked."""
     trace: list[str] = []
     _trace.set(trace)
-    await played(program, "")
+    await played(program, program.get("suffix", ""))
     return trace
 
 
@@ -158,7 +158,7 @@ async def _now(node: Node, suffix: str) -> None:
 
 
 async def _child(node: Node, suffix: str) -> None:
-    _saw(await start(simulated(node["of"]), id=node["ref"] + suffix))
+    _saw(await start(simulated(node["of"] | {"suffix": suffix}), id=node["ref"] + suffix))
 
 
 async def _fail(node: Node, suffix: str) -> None:
