@@ -379,6 +379,13 @@ class JournalNewer(JournalError):
     code = "journal-newer"
 
 
+class WrongChainKey(JournalError):
+    """The journal's hash chains were made with another key than the one given, or with one and none is given."""
+
+    code = "wrong-chain-key"
+    blame: ClassVar[Blame] = "yours"
+
+
 class JournalOnNetwork(JournalError):
     """The journal lies on a network file system, where file locks cannot be trusted."""
 

@@ -43,7 +43,7 @@ from chargehand.errors import (
 )
 from chargehand.events import Event, Record, chain_hash
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
+from chargehand.starting import check_chain_key, check_id, check_json, check_tags, difference, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -169,12 +169,24 @@ class Supervisor:
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
         self._ends: dict[str, list[asyncio.Future[None]]] = {}
+        self._key_fits = False
 
     async def __aenter__(self) -> Supervisor:
         await self.journal.open()
         if self.carrier is not None:
+            try:
+                await self.check_chain_key()
+            except BaseException:
+                await self.journal.close()
+                raise
             await self.carrier.start()
         return self
+
+    async def check_chain_key(self) -> None:
+        """Raise `WrongChainKey` when the journal was begun with another key. Done before anything is signed; reading needs no key."""
+        if not self._key_fits:
+            await check_chain_key(self.journal)
+            self._key_fits = True
 
     async def __aexit__(self, *_: Any) -> None:
         await self.close()
@@ -223,6 +235,7 @@ class Supervisor:
         self, calls: Sequence[tuple[Call[T], str]], tags: Mapping[str, str], deadline: Seconds | None, by: str | None
     ) -> list[RunView[T]]:
         drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
+        await self.check_chain_key()
         owner = self.site.worker if self.carrier is not None else None
         created = await self.journal.create([new for new, _ in drafts], owner)
         if self.carrier is not None:

@@ -79,7 +79,7 @@ async def verify(
     heads = list(json_lines(against, "--against")) if against is not None else []
     found: list[str] = []
     count = 0
-    async with face.reading() as supervisor:
+    async with face.keeping() as supervisor:
         with face.working("verifying") as step:
             async for row in _rows(face, supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
@@ -260,7 +260,7 @@ async def prune(
     bound = time_given(before, "--before", time.time())
     assert bound is not None
     done = 0
-    async with face.reading() as supervisor:
+    async with face.keeping() as supervisor:
         with face.working("pruning") as step:
             if dry_run:
                 final = ("completed", "failed", "cancelled")
