@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chargehand.durable import Clock, Journal, RunFilter
-from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput, WrongChainKey
+from chargehand.durable import Clock, Journal, Mail, RunFilter, Waiting
+from chargehand.errors import BadConfiguration, DecisionRefused, DefinitionError, InvalidInput, WrongChainKey
 from chargehand.events import chain_hash
 from chargehand.journals.memory import MemoryJournal
 from chargehand.journals.sqlite import SqliteJournal
@@ -98,8 +98,10 @@ def check_id(id: str) -> None:
         raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 printable characters and no slash.")
 
 
-def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return sentences that say which arguments of two inputs differ, and how; long values are cut."""
+def difference(recorded: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
+    """Return a sentence that says which arguments of two inputs differ, and how; long values are cut. None was erased."""
+    if recorded is None:
+        return "what it was started with was erased."
     names = [name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)]
     return "; ".join(f"{name!r} is {_cut(recorded.get(name))} there and {_cut(wanted.get(name))} here" for name in names) + "."
 
@@ -107,6 +109,27 @@ def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 def _cut(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text.encode()):,} bytes)"
+
+
+def refuse_second(entry: Waiting, mailed: Sequence[Mail]) -> None:
+    """Raise `DecisionRefused` when a decision on this entry lies in the run's mailbox already."""
+    for mail in mailed:
+        if mail.kind == "decision" and mail.body.get("entry") == entry.id:
+            who = (mail.body.get("by") or {}).get("id")
+            raise DecisionRefused(
+                f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
+            )
+
+
+def refuse_second_resume(run_id: str, mailed: Sequence[Mail]) -> None:
+    """Raise `DecisionRefused` when the run was told to go on already: what a second word accepts would be lost."""
+    for mail in mailed:
+        if mail.kind == "resume":
+            who = f" by {mail.body['by']}" if mail.body.get("by") else ""
+            accepted = f", accepting {', '.join(mail.body['accept'])}" if mail.body.get("accept") else ""
+            raise DecisionRefused(
+                f"Run {run_id!r} was told to go on already{who}{accepted}. It does as soon as a worker sees it; if it parks again, resume it again."
+            )
 
 
 def check_json(body: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ from chargehand.errors import (
     BadConfiguration,
     DecisionRefused,
     DefinitionError,
+    Erased,
     InsideLoop,
     InvalidInput,
     RunConflict,
@@ -43,7 +44,17 @@ from chargehand.errors import (
 )
 from chargehand.events import Event, Record, chain_hash
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_chain_key, check_id, check_json, check_tags, difference, journal_at, refuse_main
+from chargehand.starting import (
+    check_chain_key,
+    check_id,
+    check_json,
+    check_tags,
+    difference,
+    journal_at,
+    refuse_main,
+    refuse_second,
+    refuse_second_resume,
+)
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -286,11 +297,9 @@ class Supervisor:
                 f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {self.environment!r}."
             )
         if row.input_digest != new.input_digest:
-            recorded = (await self.journal.load(row.number, limit=1))[0].event().payload["input"]
-            wanted = event.payload["input"]
-            raise RunConflict(
-                f"Run {row.id!r} exists with another input: {difference(recorded, wanted)} Use another id, or the recorded input."
-            )
+            first = (await self.journal.load(row.number, limit=1))[0].event()
+            said = difference(first.payload.get("input"), event.payload["input"])
+            raise RunConflict(f"Run {row.id!r} exists with another input: {said} Use another id, or the recorded input.")
 
     # -- reading ----------
 
@@ -365,6 +374,8 @@ class Supervisor:
     async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
         """Return an ended run's value, or raise its failure."""
         (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
+        if last.payload.get("$erased"):
+            raise Erased(f"Run {row.id!r} is {row.status}; what came of it was erased.")
         if row.status == "completed":
             definition = self.workflows.get(row.workflow)
             codec = codec or (definition.contract.result if definition is not None else None)
@@ -434,12 +445,7 @@ class Supervisor:
         if int(entry.shows.get("votes") or 1) > 1:
             return
         row = await self.row(entry.run_id)
-        for mail in await self.journal.mail([row.number]):
-            if mail.kind == "decision" and mail.body.get("entry") == entry.id:
-                who = (mail.body.get("by") or {}).get("id")
-                raise DecisionRefused(
-                    f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
-                )
+        refuse_second(entry, await self.journal.mail([row.number]))
 
     async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
         """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
@@ -455,13 +461,7 @@ class Supervisor:
 
         Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
         """
-        for mail in await self.journal.mail([(await self.row(run_id)).number]):
-            if mail.kind == "resume":
-                who = f" by {mail.body['by']}" if mail.body.get("by") else ""
-                accepted = f", accepting {', '.join(mail.body['accept'])}" if mail.body.get("accept") else ""
-                raise DecisionRefused(
-                    f"Run {run_id!r} was told to go on already{who}{accepted}. It does as soon as a worker sees it; if it parks again, resume it again."
-                )
+        refuse_second_resume(run_id, await self.journal.mail([(await self.row(run_id)).number]))
         await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
 
     async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:

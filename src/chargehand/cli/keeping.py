@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from chargehand.cli import doctoring
+from chargehand.cli import doctoring, erasing
 from chargehand.cli.forms import record_form, run_form
 from chargehand.cli.given import json_lines, statuses_given, time_given
 from chargehand.cli.invocation import Invocation, command
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app, "verify", PANEL)(verify)
     command(app, "export", PANEL)(export)
+    erasing.register(app)
     command(app, "prune", PANEL)(prune)
     doctoring.register(app)
     command(app, "principal", PANEL)(principal)
