@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from chargehand.durable import Clock, Journal
-from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput
+from chargehand.durable import Clock, Journal, Mail, NewRun, RunRow, Waiting
+from chargehand.errors import (
+    BadConfiguration,
+    DecisionRefused,
+    DefinitionError,
+    InvalidInput,
+    RunConflict,
+    UnknownWorkflow,
+    WrongEnvironment,
+)
+from chargehand.events import Event, Record, chain_hash
 from chargehand.journals.memory import MemoryJournal
 from chargehand.journals.sqlite import SqliteJournal
 from chargehand.journals.sqlite_look import refuse_directory, refuse_no_journal
+from chargehand.limits import Seconds, seconds
+from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import WorkflowDefinition
 
 _SHOWN_CHARS = 200
@@ -49,8 +63,61 @@ def check_id(id: str) -> None:
         raise InvalidInput(f"This cannot be a run's id: {id!r}. It has 1 to 200 printable characters and no slash.")
 
 
-def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return sentences that say which arguments of two inputs differ, and how; long values are cut."""
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What runs that are started together have in common."""
+
+    workflows: Mapping[str, WorkflowDefinition[..., Any]]
+    environment: str
+    now: float
+    chain_key: bytes
+    tags: Mapping[str, str]
+    deadline: Seconds | None
+    by: str | None
+
+
+def new_run(call: Call[Any], id: str, started: Started) -> tuple[NewRun, Event]:
+    """Return a run to be created, and its first event. Raises what is wrong with the call, the id or the tags."""
+    if not isinstance(call, Call):
+        raise InvalidInput(f"Only a call of a workflow can be started, such as procure(part), not {call!r}.")
+    definition = call.definition
+    if not isinstance(definition, WorkflowDefinition):
+        raise DefinitionError(f"{definition.name} is no workflow. Only a workflow can be started.")
+    if started.workflows.get(definition.full_name) is not definition:
+        known = ", ".join(sorted(started.workflows)) or "none"
+        raise UnknownWorkflow(f"This supervisor was not given the workflow {definition.full_name!r}. It knows: {known}.")
+    check_id(id)
+    check_tags(started.tags)
+    bound = seconds(started.deadline) if started.deadline is not None else definition.deadline
+    payload: dict[str, Any] = {
+        "workflow": definition.full_name,
+        "input": definition.contract.to_record(call.arguments),
+        "seed": secrets.token_hex(16),
+        "environment": started.environment,
+    }
+    if bound is not None:
+        payload["deadline"] = started.now + bound
+    if started.by is not None:
+        payload["by"] = started.by
+    raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    head = chain_hash(bytes(32), id, 1, started.now, "run.started", "", hashlib.sha256(raw).digest(), started.chain_key)
+    first = Record(1, started.now, "run.started", "", raw, head)
+    new = NewRun(id, definition.full_name, started.environment, call.arguments.digest, dict(started.tags), first)
+    return new, first.event()
+
+
+def refuse_another(row: RunRow, new: NewRun) -> None:
+    """Raise when the run that has the wanted id is of another workflow or another environment."""
+    if row.workflow != new.workflow:
+        raise RunConflict(f"Run {row.id!r} exists and is of the workflow {row.workflow!r}, not {new.workflow!r}. Use another id.")
+    if row.environment != new.environment:
+        raise WrongEnvironment(f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {new.environment!r}.")
+
+
+def difference(recorded: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
+    """Return a sentence that says which arguments of two inputs differ, and how; long values are cut. None was erased."""
+    if recorded is None:
+        return "what it was started with was erased."
     names = [name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)]
     return "; ".join(f"{name!r} is {_cut(recorded.get(name))} there and {_cut(wanted.get(name))} here" for name in names) + "."
 
@@ -58,6 +125,27 @@ def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 def _cut(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text.encode()):,} bytes)"
+
+
+def refuse_second(entry: Waiting, mailed: Sequence[Mail]) -> None:
+    """Raise `DecisionRefused` when a decision on this entry lies in the run's mailbox already."""
+    for mail in mailed:
+        if mail.kind == "decision" and mail.body.get("entry") == entry.id:
+            who = (mail.body.get("by") or {}).get("id")
+            raise DecisionRefused(
+                f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
+            )
+
+
+def refuse_second_resume(run_id: str, mailed: Sequence[Mail]) -> None:
+    """Raise `DecisionRefused` when the run was told to go on already: what a second word accepts would be lost."""
+    for mail in mailed:
+        if mail.kind == "resume":
+            who = f" by {mail.body['by']}" if mail.body.get("by") else ""
+            accepted = f", accepting {', '.join(mail.body['accept'])}" if mail.body.get("accept") else ""
+            raise DecisionRefused(
+                f"Run {run_id!r} was told to go on already{who}{accepted}. It does as soon as a worker sees it; if it parks again, resume it again."
+            )
 
 
 def check_json(body: dict[str, Any]) -> None:

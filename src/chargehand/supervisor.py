@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,18 +31,28 @@ from chargehand.durable import (
 from chargehand.errors import (
     BadConfiguration,
     DecisionRefused,
-    DefinitionError,
+    Erased,
     InsideLoop,
     InvalidInput,
     RunConflict,
     UnknownEntry,
     UnknownRun,
-    UnknownWorkflow,
     WrongEnvironment,
 )
-from chargehand.events import Event, Record, chain_hash
+from chargehand.events import Event
+from chargehand.journals.chain_keys import check_chain_key
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
+from chargehand.starting import (
+    Started,
+    check_json,
+    difference,
+    journal_at,
+    new_run,
+    refuse_another,
+    refuse_main,
+    refuse_second,
+    refuse_second_resume,
+)
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -151,16 +158,24 @@ class Supervisor:
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
         self._ends: dict[str, list[asyncio.Future[End | None]]] = {}
+        self._key_fits = False
 
     async def __aenter__(self) -> Supervisor:
         await self.journal.open()
         try:
             if self.carrier is not None:
+                await self.check_chain_key()
                 await self.carrier.start()
         except BaseException:
             await self.journal.close()
             raise
         return self
+
+    async def check_chain_key(self) -> None:
+        """Raise `WrongChainKey` when the journal was begun with another key. Done before anything is signed; reading needs no key."""
+        if not self._key_fits:
+            await check_chain_key(self.journal)
+            self._key_fits = True
 
     async def __aexit__(self, *_: Any) -> None:
         await self.close()
@@ -212,7 +227,9 @@ class Supervisor:
     async def _start_batch(
         self, calls: Sequence[tuple[Call[T], str]], tags: Mapping[str, str], deadline: Seconds | None, by: str | None
     ) -> list[RunView[T]]:
-        drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
+        started = Started(self.workflows, self.environment, self.clock.now(), self.journal.chain_key, tags, deadline, by)
+        drafts = [new_run(call, id, started) for call, id in calls]
+        await self.check_chain_key()
         created = await self._create(drafts)
         views: list[RunView[T]] = []
         for (call, id), (new, event), made in zip(calls, drafts, created, strict=True):
@@ -241,48 +258,12 @@ class Supervisor:
                     self.carrier.drive(one.row, [drafts[number][1]])
         return [made[number] for number in range(len(new))]
 
-    def _new_run(self, call: Call[Any], id: str, tags: Mapping[str, str], deadline: Seconds | None, by: str | None) -> tuple[NewRun, Event]:
-        if not isinstance(call, Call):
-            raise InvalidInput(f"Only a call of a workflow can be started, such as procure(part), not {call!r}.")
-        definition = call.definition
-        if not isinstance(definition, WorkflowDefinition):
-            raise DefinitionError(f"{definition.name} is no workflow. Only a workflow can be started.")
-        if self.workflows.get(definition.full_name) is not definition:
-            known = ", ".join(sorted(self.workflows)) or "none"
-            raise UnknownWorkflow(f"This supervisor was not given the workflow {definition.full_name!r}. It knows: {known}.")
-        check_id(id)
-        check_tags(tags)
-        now = self.clock.now()
-        bound = seconds(deadline) if deadline is not None else definition.deadline
-        record = definition.contract.to_record(call.arguments)
-        payload: dict[str, Any] = {
-            "workflow": definition.full_name,
-            "input": record,
-            "seed": secrets.token_hex(16),
-            "environment": self.environment,
-        }
-        if bound is not None:
-            payload["deadline"] = now + bound
-        if by is not None:
-            payload["by"] = by
-        raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        head = chain_hash(bytes(32), id, 1, now, "run.started", "", hashlib.sha256(raw).digest(), self.journal.chain_key)
-        first = Record(1, now, "run.started", "", raw, head)
-        return NewRun(id, definition.full_name, self.environment, call.arguments.digest, dict(tags), first), first.event()
-
     async def _check_same(self, row: RunRow, new: NewRun, event: Event) -> None:
-        if row.workflow != new.workflow:
-            raise RunConflict(f"Run {row.id!r} exists and is of the workflow {row.workflow!r}, not {new.workflow!r}. Use another id.")
-        if row.environment != self.environment:
-            raise WrongEnvironment(
-                f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {self.environment!r}."
-            )
+        refuse_another(row, new)
         if row.input_digest != new.input_digest:
-            recorded = (await self.journal.load(row.number, limit=1))[0].event().payload["input"]
-            wanted = event.payload["input"]
-            raise RunConflict(
-                f"Run {row.id!r} exists with another input: {difference(recorded, wanted)} Use another id, or the recorded input."
-            )
+            first = (await self.journal.load(row.number, limit=1))[0].event()
+            said = difference(first.payload.get("input"), event.payload["input"])
+            raise RunConflict(f"Run {row.id!r} exists with another input: {said} Use another id, or the recorded input.")
 
     # -- reading ----------
 
@@ -374,6 +355,8 @@ class Supervisor:
 
     def value_of(self, workflow: str, end: Event, codec: Codec | None = None) -> Any:
         """Return the value in the event that ended a run, or raise the failure in it."""
+        if end.payload.get("$erased"):
+            raise Erased("What came of this run was erased.")
         if end.type == "run.completed":
             definition = self.workflows.get(workflow)
             codec = codec or (definition.contract.result if definition is not None else None)
@@ -443,12 +426,7 @@ class Supervisor:
         if int(entry.shows.get("votes") or 1) > 1:
             return
         row = await self.row(entry.run_id)
-        for mail in await self.journal.mail([row.number]):
-            if mail.kind == "decision" and mail.body.get("entry") == entry.id:
-                who = (mail.body.get("by") or {}).get("id")
-                raise DecisionRefused(
-                    f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
-                )
+        refuse_second(entry, await self.journal.mail([row.number]))
 
     async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
         """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
@@ -464,13 +442,7 @@ class Supervisor:
 
         Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
         """
-        for mail in await self.journal.mail([(await self.row(run_id)).number]):
-            if mail.kind == "resume":
-                who = f" by {mail.body['by']}" if mail.body.get("by") else ""
-                accepted = f", accepting {', '.join(mail.body['accept'])}" if mail.body.get("accept") else ""
-                raise DecisionRefused(
-                    f"Run {run_id!r} was told to go on already{who}{accepted}. It does as soon as a worker sees it; if it parks again, resume it again."
-                )
+        refuse_second_resume(run_id, await self.journal.mail([(await self.row(run_id)).number]))
         await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
 
     async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ def some(cli: Command, shop: Command) -> None:
 
 
 RUN_COMMANDS = [
-    "show {}", "watch {}", "signal {} go", "resume {}", "cancel {}", "verify {}", "export {}", "inbox --run {}",
+    "show {}", "erase {} 1 --yes", "watch {}", "signal {} go", "resume {}", "cancel {}", "verify {}", "export {}", "inbox --run {}",
     "check-replay " + SHOP + ":pay --run {}",
 ]  # fmt: skip
 

@@ -66,7 +66,8 @@ class People:
             return
         person = self._person(entry)
         if decision.name == "resume":
-            await self.office.resume(entry.run_id, by=person)
+            with suppress(DecisionRefused):  # somebody has said so already
+                await self.office.resume(entry.run_id, by=person)
             return
         self.stage.told(f"{person.id} decides {decision.name!r} on {entry.id} ({entry.kind})")
         try:

@@ -308,8 +308,8 @@ class _Drawn:
 @contextmanager
 def determined(number: int) -> Iterator[None]:
     """Replace what is drawn and measured outside of the ports, and keep the garbage collector from ending anything early."""
-    secrets, counter = chargehand.supervisor.secrets, chargehand.supervise.gates.perf_counter
-    chargehand.supervisor.secrets = _Drawn(Random(f"runs {number}"))  # type: ignore[assignment, misc]
+    secrets, counter = chargehand.starting.secrets, chargehand.supervise.gates.perf_counter
+    chargehand.starting.secrets = _Drawn(Random(f"runs {number}"))  # type: ignore[assignment, misc]
     chargehand.supervise.gates.perf_counter = lambda: 0.0
     unraisable, sys.unraisablehook = sys.unraisablehook, lambda _: None
     enabled = gc.isenabled()
@@ -317,7 +317,7 @@ def determined(number: int) -> Iterator[None]:
     try:
         yield
     finally:
-        chargehand.supervisor.secrets = secrets  # type: ignore[misc]
+        chargehand.starting.secrets = secrets  # type: ignore[misc]
         chargehand.supervise.gates.perf_counter = counter
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what a dead process had not begun is never awaited

@@ -7,8 +7,8 @@ import getpass
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Annotated, Any
@@ -97,15 +97,27 @@ class Invocation:
         self.needs_journal()
         return self.supervisor(work=False)
 
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[Supervisor]:
+        """Open a supervisor that verifies or signs: with the chain key. Raises `WrongChainKey` when it is not the journal's."""
+        self.needs_journal()
+        async with self.supervisor(work=False, signs=True) as supervisor:
+            await supervisor.check_chain_key()
+            yield supervisor
+
     def supervisor(
         self,
         workflows: Sequence[WorkflowDefinition[..., Any]] = (),
         resources: Sequence[Resource[Any]] = (),
         *,
         work: bool,
+        signs: bool = False,
         journal: JournalPort | None = None,
     ) -> Supervisor:
-        """Return a supervisor of these settings, on a journal that is open already when one is given."""
+        """Return a supervisor of these settings, on a journal that is open already when one is given.
+
+        What drives runs or `signs` gets the chain key; what only looks or decides needs none.
+        """
         settings = self.settings
         return Supervisor(
             settings.journal,
@@ -116,6 +128,7 @@ class Invocation:
             approve=settings.approve,
             pace=settings.pace(),
             journal=journal,
+            chain_key=settings.chain_key() if work or signs else b"",
         )
 
     def needs_journal(self) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from chargehand.cli import doctoring
+from chargehand.cli import doctoring, erasing
 from chargehand.cli.forms import record_form, run_form
 from chargehand.cli.given import json_lines, statuses_given, time_given
 from chargehand.cli.invocation import Invocation, command
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app, "verify", PANEL)(verify)
     command(app, "export", PANEL)(export)
+    erasing.register(app)
     command(app, "prune", PANEL)(prune)
     doctoring.register(app)
     command(app, "principal", PANEL)(principal)
@@ -79,7 +80,7 @@ async def verify(
     heads = list(json_lines(against, "--against")) if against is not None else []
     found: list[str] = []
     count = 0
-    async with face.reading() as supervisor:
+    async with face.keeping() as supervisor:
         with face.working("verifying") as step:
             async for row in _rows(face, supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
@@ -260,7 +261,7 @@ async def prune(
     bound = time_given(before, "--before", time.time())
     assert bound is not None
     done = 0
-    async with face.reading() as supervisor:
+    async with face.keeping() as supervisor:
         with face.working("pruning") as step:
             if dry_run:
                 final = ("completed", "failed", "cancelled")

@@ -103,7 +103,7 @@ class MemoryJournal:
             seq=first.seq,
             head=first.hash,
             owner=owner,
-            due=first.time if owner is None else None,
+            due=0.0 if owner is None else None,
             crashes=0,
             standing=0,
             input_digest=new.input_digest,

@@ -130,6 +130,8 @@ class SqliteJournal:
             turn.close()
             if isinstance(error, apsw.Error):
                 raise journal_error(error, self.path, number) from error
+            if isinstance(error, OSError):
+                raise system_error(error, self.path, "opened") from error
             raise
         return connection, reader, turn
 

@@ -63,7 +63,7 @@ def _create_one(cursor: apsw.Cursor, new: NewRun, owner: str | None) -> Created:
     if known:
         return Created(run_row(known[0]), existed=True)
     first = new.first
-    epoch, due = (1, None) if owner is not None else (0, first.time)  # in the order in which they came, with those that come back
+    epoch, due = (1, None) if owner is not None else (0, 0.0)
     values = (new.id, new.workflow, new.environment, epoch, first.seq, first.hash, owner, due, new.input_digest)
     tags = dict(new.tags)
     number = fetch(cursor, sql.CREATE_RUN, (*values, _json(tags), first.time))[0][0]

@@ -67,7 +67,12 @@ class Turn:
             os.close(self._file)
 
     def _wait(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError:  # the next `take` joins the queue anew
+            with self._changed:
+                self._waiter = "none"
+            return
         with self._changed:
             if self._wanted:
                 self._waiter = "holding"

@@ -253,3 +253,15 @@ async def complained(number: int) -> int:
 async def many_failures(branches: int) -> None:
     """Fail in so many branches, each with a long reason."""
     await gather(*(complained(number) for number in range(branches)))
+
+
+@effect(undo=unsend, key=lambda call: call.customer)
+async def greet(customer: str, idempotency_key: str = injected()) -> str:
+    """Greet each customer once, whoever asks."""
+    return f"hello {customer}"
+
+
+@workflow
+async def welcome(customer: str) -> str:
+    """Greet under a business key."""
+    return await greet(customer)
