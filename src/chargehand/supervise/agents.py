@@ -58,7 +58,9 @@ class _Work(Rungs):
     async def step(self) -> None:
         """Make the next move."""
         state = self.state
-        if state.question is not None:
+        if state.question is not None and state.facts.get("withdrawn"):
+            await self._ask(state.question)
+        elif state.question is not None:
             await self._answer(state.question)
         elif state.due is not None and state.step != "escalate" and state.due > self.driver.clock.now():
             await self.driver.until(state.due, self.path)
