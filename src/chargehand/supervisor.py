@@ -9,7 +9,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -56,6 +56,10 @@ from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
 from chargehand.supervise.resources import Resource, Resources
 from chargehand.supervise.site import Site
+from chargehand.supervise.telemetry import spans_of
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 T = TypeVar("T")
 
@@ -125,6 +129,7 @@ class Supervisor:
         journal: Journal | None = None,
         chain_key: bytes = b"",
         on_waiting: Callable[[str, Waiting], None] | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         if approve not in ("declared", "final", "every"):
             raise BadConfiguration(f"approve is 'declared', 'final' or 'every', not {approve!r}.")
@@ -147,11 +152,15 @@ class Supervisor:
             silent_after=pace.silent_after - pace.lease,  # the last beat may be so much older than the last commit
             entered=on_waiting,
         )
+        self._tracer_provider = tracer_provider
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
         self._ends: dict[str, list[asyncio.Future[None]]] = {}
 
     async def __aenter__(self) -> Supervisor:
+        self.site.spans = spans_of(self._tracer_provider)
+        if self.site.spans is not None:
+            self.site.entered = self.site.spans.telling(self.site.entered)
         await self.journal.open()
         if self.carrier is not None:
             await self.carrier.start()

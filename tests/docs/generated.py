@@ -134,6 +134,7 @@ GROUPS: dict[str, str] = {
     "decisions": "Waiting Person Decision Approve Reject Release Edit Answer DoneByHand DidNotHappen Redrive Fail Abandon",
     "supervisor": "Supervisor RunView RunRow Event Resource Pace run_sync",
     "limits": "Budget spending Spending AtOnce Rate Breaker",
+    "telemetry": "RunLogFilter",
     "errors": (
         "ChargehandError Failure Rejected CallFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
         "RunFailed RunCancelled BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "

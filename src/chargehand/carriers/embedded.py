@@ -15,6 +15,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +145,8 @@ class EmbeddedCarrier:
                 events = await loaded(self.site.journal, row.number)
             driver = RunDriver(self.site, row, events, silent_owner=silent_owner)
             self._drivers[row.number] = driver
-            await driver.advance()
+            with nullcontext() if self.site.spans is None else self.site.spans.run(driver):
+                await driver.advance()
             self._forget(row)
         except Fenced:
             logger.warning("run %s was taken over by another worker; this one drops it", row.id)
