@@ -108,8 +108,14 @@ class Supervisor:
         environment: the one environment this process serves.
         resources: what calls may ask for.
         approve: "declared", "final" or "every": how much asks a person.
-        ladder: the ladder of agents that declare none.
+        ladder: the ladder of agents that declare none, where their workflow has none either.
+        pace: how often it looks for work and how much it takes on.
+        clock: where time comes from; the machine's own if none is given. Tests give one that jumps.
+        journal: a journal that is there already, in place of the one that `url` names.
         chain_key: keys the journal's hash chains, so that only who has it can rewrite history unnoticed.
+        on_waiting: called with "entered" or "left" and the entry when what waits for a person changes in a run driven here, after
+            the commit. It must not block; what it raises is logged and changes nothing.
+        tracer_provider: where OpenTelemetry spans go (extra ``telemetry``); the application's own provider if none is given.
 
     It never installs signal handlers, owns the loop or configures logging.
     """
@@ -190,6 +196,9 @@ class Supervisor:
     ) -> RunView[T]:
         """Start a run, or return the run of this id. Raises `RunConflict` when it has another workflow or input.
 
+        `tags` are what `runs(tags=…)` finds it by; `deadline` seconds from now take the place of the workflow's; `by` says who
+        started it, who may be barred from approving what it asks.
+
         If the process dies inside: the run exists or it does not; calling again with the same id is safe.
         """
         (view,) = await self.start_many([(call, id if id is not None else uuid.uuid4().hex)], tags=tags, deadline=deadline, by=by)
@@ -203,7 +212,7 @@ class Supervisor:
         deadline: Seconds | None = None,
         by: str | None = None,
     ) -> list[RunView[T]]:
-        """Start many runs, a thousand per transaction."""
+        """Start many runs, a thousand per transaction; options as those of `start`."""
         views: list[RunView[T]] = []
         for start in range(0, len(calls), _START_BATCH):
             views += await self._start_batch(calls[start : start + _START_BATCH], tags or {}, deadline, by)
@@ -459,7 +468,10 @@ class Supervisor:
 
 
 def run_sync(call: Call[T], url: str = "memory:", *, id: str | None = None, **options: Any) -> T:
-    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``."""
+    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``.
+
+    `url`, and `options`, are those of `Supervisor`; `id` is the run's.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

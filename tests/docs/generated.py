@@ -232,7 +232,9 @@ def _prose(docstring: str) -> str:
             lines += [line, ""]
         elif section and line.startswith("    ") and not line.startswith("     "):
             name, colon, said = line.strip().partition(":")
-            lines.append(f"* `{name}`:{said}" if colon and name.isidentifier() else f"* {line.strip()}")
+            names = name.split(", ")
+            shown = ", ".join(f"`{one}`" for one in names)
+            lines.append(f"* {shown}:{said}" if colon and all(one.isidentifier() for one in names) else f"* {line.strip()}")
         elif section and line.startswith("     "):
             lines.append(f"  {line.strip()}")
         else:

@@ -35,7 +35,13 @@ QUIET_AFTER_LEASES = 10
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often the carrier looks around. Seconds of monotonic time, but `keep_loaded` in runs and `claim_at_once` in runs."""
+    """How often the carrier looks around, and how much it takes on. Times in seconds of the monotonic clock.
+
+    `poll`: how long it waits at most before it looks for due runs and mail. `lease`: a worker whose loop has not ticked for so
+    long stops beating. `silent_after`: when the runs of a worker that lives and does not beat are taken over. `keep_loaded`:
+    how many runs stay in memory before those that only wait leave it. `claim_at_once`: how many runs it claims in one transaction.
+    `drive_at_once`: with so many runs going on it claims no more.
+    """
 
     poll: float = 0.05
     lease: float = 10.0
