@@ -114,9 +114,10 @@ class EmbeddedCarrier:
         """Say whether no run of this carrier is doing anything but wait for time or people."""
         return self._tasks.keys() == self._drivers.keys() and all(driver.at_rest for driver in self._drivers.values())
 
-    def dues(self) -> list[float]:
-        """Return the times that runs in memory wait for."""
-        return [due for driver in self._drivers.values() for due in driver.dues.values()]
+    def dues(self, run: int) -> dict[str, float] | None:
+        """Return what a run in memory waits for in time, by path; None when it is not in memory."""
+        driver = self._drivers.get(run)
+        return None if driver is None else dict(driver.dues)
 
     def mail_for(self, run: int | None = None) -> None:
         """Say that mail was left, for a run of this carrier or for anybody's."""
