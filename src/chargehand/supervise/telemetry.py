@@ -177,6 +177,9 @@ class RunLogFilter(logging.Filter):
     format. They are empty outside runs. What workflow code logged just before its process died may come twice.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether a record is written."""
         record.run = record.path = record.attempt = ""
