@@ -293,12 +293,6 @@ class DeadlinePassed(Failure):
     code = "deadline-passed"
 
 
-class BreakerOpen(Failure):
-    """Too many calls of this kind failed lately; it is not tried now."""
-
-    code = "breaker-open"
-
-
 class RunFailed(Failure):
     """The run failed."""
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -64,6 +64,10 @@ from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
 from chargehand.supervise.resources import Resource, Resources
 from chargehand.supervise.site import Site
+from chargehand.supervise.telemetry import spans_of
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 T = TypeVar("T")
 
@@ -112,8 +116,14 @@ class Supervisor:
         environment: the one environment this process serves.
         resources: what calls may ask for.
         approve: "declared", "final" or "every": how much asks a person.
-        ladder: the ladder of agents that declare none.
+        ladder: the ladder of agents that declare none, where their workflow has none either.
+        pace: how often it looks for work and how much it takes on.
+        clock: where time comes from; the machine's own if none is given. Tests give one that jumps.
+        journal: a journal that is there already, in place of the one that `url` names.
         chain_key: keys the journal's hash chains, so that only who has it can rewrite history unnoticed.
+        on_waiting: called with "entered" or "left" and the entry when what waits for a person changes in a run driven here, after
+            the commit. It must not block; what it raises is logged and changes nothing.
+        tracer_provider: where OpenTelemetry spans go (extra ``telemetry``); the application's own provider if none is given.
 
     It never installs signal handlers, owns the loop or configures logging.
     """
@@ -133,6 +143,7 @@ class Supervisor:
         journal: Journal | None = None,
         chain_key: bytes = b"",
         on_waiting: Callable[[str, Waiting], None] | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         if approve not in ("declared", "final", "every"):
             raise BadConfiguration(f"approve is 'declared', 'final' or 'every', not {approve!r}.")
@@ -155,12 +166,16 @@ class Supervisor:
             silent_after=pace.silent_after - pace.lease,  # the last beat may be so much older than the last commit
             entered=on_waiting,
         )
+        self._tracer_provider = tracer_provider
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
         self._ends: dict[str, list[asyncio.Future[End | None]]] = {}
         self._key_fits = False
 
     async def __aenter__(self) -> Supervisor:
+        self.site.spans = spans_of(self._tracer_provider)
+        if self.site.spans is not None:
+            self.site.entered = self.site.spans.telling(self.site.entered)
         await self.journal.open()
         try:
             if self.carrier is not None:
@@ -205,6 +220,9 @@ class Supervisor:
     ) -> RunView[T]:
         """Start a run, or return the run of this id. Raises `RunConflict` when it has another workflow or input.
 
+        `tags` are what `runs(tags=…)` finds it by; `deadline` seconds from now take the place of the workflow's; `by` says who
+        started it, who may be barred from approving what it asks.
+
         If the process dies inside: the run exists or it does not; calling again with the same id is safe.
         """
         (view,) = await self.start_many([(call, id if id is not None else uuid.uuid4().hex)], tags=tags, deadline=deadline, by=by)
@@ -218,7 +236,7 @@ class Supervisor:
         deadline: Seconds | None = None,
         by: str | None = None,
     ) -> list[RunView[T]]:
-        """Start many runs, a thousand per transaction."""
+        """Start many runs, a thousand per transaction; options as those of `start`."""
         views: list[RunView[T]] = []
         for start in range(0, len(calls), _START_BATCH):
             views += await self._start_batch(calls[start : start + _START_BATCH], tags or {}, deadline, by)
@@ -457,7 +475,10 @@ class Supervisor:
 
 
 def run_sync(call: Call[T], url: str = "memory:", *, id: str | None = None, **options: Any) -> T:
-    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``."""
+    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``.
+
+    `url`, and `options`, are those of `Supervisor`; `id` is the run's.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

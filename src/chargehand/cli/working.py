@@ -17,6 +17,7 @@ from chargehand.cli.loading import resources_for, workflows_at
 from chargehand.cli.running import PANEL, ApproveLevel, Resources
 from chargehand.cli.safe import as_json, plain
 from chargehand.errors import BadConfiguration, InvalidInput
+from chargehand.supervise.telemetry import RunLogFilter
 from chargehand.supervisor import Supervisor
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -111,7 +112,9 @@ class _Plain(logging.Formatter):
     """Log lines hold foreign text too."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line without terminal control."""
+        """Return the line without terminal control, with the run and the call that it is about."""
+        where = " ".join(part for part in (record.__dict__.get("run"), record.__dict__.get("path")) if part)
+        record.where = f"[{where}] " if where else ""
         return plain(super().format(record))
 
 
@@ -119,5 +122,6 @@ def _log(level: str) -> None:
     if level.lower() not in LEVELS:
         raise InvalidInput(f"--log-level cannot be {level!r}. It is one of: {', '.join(LEVELS)}.")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(RunLogFilter())
+    handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(name)s %(where)s%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -27,7 +27,7 @@ from chargehand.core.states import EffectState
 from chargehand.durable import FINAL_STATUSES, KeyChange, KeySet, KeyShare, KeyTake
 from chargehand.errors import ChargehandError, Failure, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
-from chargehand.supervise import approvals, unsent, waiting
+from chargehand.supervise import approvals, telemetry, unsent, waiting
 from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
@@ -407,9 +407,9 @@ class Work:
         try:
             async with driver.site.gauges.of_resources(helper.contract.resources, arguments, self._hold):
                 filled = await driver.site.filled(helper.contract, key=effect.key)
-                value = await driver.site.run(
-                    driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
-                )
+                values = {**helper.arguments(None, arguments), **filled}
+                with telemetry.beside(driver, "look_up", definition.name, self.path):
+                    value = await driver.site.run(driver.site.function_of(helper), values, definition.options.timeout)
         except Exception as error:
             answer = error
         if self.effect.stage not in OPEN_STAGES or self.effect.generation != generation:

@@ -23,7 +23,7 @@ from chargehand.core.states import EffectState
 from chargehand.durable import KeyChange, KeySet
 from chargehand.errors import KeyHeld, NotDone
 from chargehand.failures import classify
-from chargehand.supervise import pivot, waiting
+from chargehand.supervise import pivot, telemetry, waiting
 from chargehand.supervise.failing import paths_of, recorded_failure
 from chargehand.supervise.log import Draft, Part
 
@@ -166,9 +166,9 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
     try:
         async with driver.site.gauges.of_resources(helper.contract.resources, arguments, partial(driver.holding, effect.path)):
             filled = await driver.site.filled(helper.contract, key=effect.key)
-            value = await driver.site.run(
-                driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
-            )
+            values = {**helper.arguments(None, arguments), **filled}
+            with telemetry.beside(driver, "look_up", definition.name, effect.path):
+                value = await driver.site.run(driver.site.function_of(helper), values, definition.options.timeout)
         form = definition.contract.result.to_json(definition.contract.result.check(value))
     except Exception as error:
         answer = error
@@ -292,12 +292,9 @@ async def _send_undo(driver: RunDriver, effect: EffectState, definition: EffectD
     arguments = contract.from_record(effect.arguments or {}).values
     result = contract.result.from_json(effect.result) if effect.done_seq else None
     filled = await driver.site.filled(helper.contract, key=key)
-    await driver.site.run(
-        driver.site.function_of(helper),
-        {**helper.arguments(result, arguments), **filled},
-        definition.options.timeout,
-        dispatch=driver.row.id,
-    )
+    values = {**helper.arguments(result, arguments), **filled}
+    with telemetry.beside(driver, "undo", definition.name, effect.path):
+        await driver.site.run(driver.site.function_of(helper), values, definition.options.timeout, dispatch=driver.row.id)
 
 
 async def _undo_failed(
