@@ -464,7 +464,7 @@ _EXIT: dict[str, int] = {
 _HTTP: dict[str, int] = {
     "unknown-run": 404, "erased": 410, "unknown-entry": 404, "unknown-workflow": 404, "run-conflict": 409, "decision-refused": 409,
     "wrong-environment": 403, "denied": 403, "invalid-input": 422, "unserialisable": 422, "key-conflict": 422, "too-large": 413,
-    "timed-out": 504, "deadline-passed": 504, "breaker-open": 503,
+    "timed-out": 504, "deadline-passed": 504,
 }  # fmt: skip
 
 
