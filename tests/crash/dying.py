@@ -134,6 +134,12 @@ async def _bury(supervisor: Any, before: set[asyncio.Task[Any]]) -> None:
     """Drop a dead process's tasks and threads."""
     supervisor.carrier._stop_beating.set()
     supervisor.carrier._draining = True
+    await buried(before)
+    supervisor.site.threads.shutdown(wait=False)
+
+
+async def buried(before: set[asyncio.Task[Any]]) -> None:
+    """Drop every task that was not there before."""
     for _ in range(20):
         strays = asyncio.all_tasks() - before - {asyncio.current_task()}
         if not strays:
@@ -141,7 +147,6 @@ async def _bury(supervisor: Any, before: set[asyncio.Task[Any]]) -> None:
         for task in strays:
             task.cancel()
         await asyncio.wait(strays, timeout=0.5)
-    supervisor.site.threads.shutdown(wait=False)
 
 
 async def dies_and_goes_on(name: str, kind: Kind, folder: str, expected: End, deaths: Sequence[int], *, inside: bool = False) -> list[str]:

@@ -89,7 +89,7 @@ async def test_some_deaths(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 async def test_every_death(seed: int, tmp_path: Path) -> None:
     """Dead at every point, undos and their failures included, the run ends as if undisturbed."""
     assert await check_deaths(seed, InMemory(), str(tmp_path), None) > 20
