@@ -38,6 +38,7 @@ class Faults:
     calm_after: float = 3000.0
     meddling: float = 0.1
     votes_against: float = 0.15
+    diligence: float = 0.5
 
     def __str__(self) -> str:
         shown = [f"{name}={getattr(self, name)}" for name in self.__dataclass_fields__]
@@ -57,6 +58,7 @@ def faults_of(dice: Random) -> Faults:
         calm_after=dice.choice([500.0, 3000.0]),
         meddling=dice.choice([0.0, 0.1, 0.4]),
         votes_against=dice.choice([0.0, 0.15, 0.4]),
+        diligence=dice.choice([0.5, 0.5, 0.05]),
     )
     if "deaths" in kinds:
         faults.deaths = {int(dice.expovariate(1 / 60)) for _ in range(dice.randint(1, 5))}

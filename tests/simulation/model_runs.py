@@ -40,6 +40,8 @@ class Run:
     """Scopes that are being rolled back ("" is the run), with the seq at which that began."""
     effects: dict[str, Effect] = field(default_factory=dict)
     agents: set[str] = field(default_factory=set)
+    escalated: dict[str, int] = field(default_factory=dict)
+    """By agent: from which attempt the output comes that a person looks at."""
     settled: Counter[tuple[str, str]] = field(default_factory=Counter)
     timers: dict[str, float] = field(default_factory=dict)
     wanted: dict[str, str] = field(default_factory=dict)
@@ -146,6 +148,8 @@ class RunModel:
             self._effect(run, event)
         elif family == "agent":
             run.agents.add(event.path)
+            if what == "escalated" and "by hand" not in str(event.payload["output"]):
+                run.escalated[event.path] = _attempt_of(event.payload["output"])
             if what in ("released", "failed"):
                 self._released(run, event)
         handler = _HANDLERS.get(event.type)
@@ -185,7 +189,8 @@ class RunModel:
         inside = [effect for path, effect in run.effects.items() if covers(event.path, path)]
         wanted: set[str] = set()
         if event.type == "agent.released" and event.payload["by"] != "fallback":
-            wanted = _refs_of_attempt(run.program, {effect.ref for effect in inside}, event.payload["attempt"])
+            attempt = run.escalated.get(event.path, 0) if event.payload["by"] == "person" else event.payload["attempt"]
+            wanted = _refs_of_attempt(run.program, {effect.ref for effect in inside}, attempt)
         for effect in inside:
             if effect.shared or effect.stands_at in ("new", "ended", "undone", "missed", "stands", "proposed", "letter"):
                 continue
@@ -275,7 +280,7 @@ class RunModel:
             state = effect.stands_at
             if state in UNKNOWN or state in UNDOING:
                 self.complain(f"{run.id}: {event.type} while {path} is {state!r}")
-            in_agent = any(covers(agent, path) for agent in run.agents)
+            in_agent = "~" in path
             if event.type == "run.completed" and state in ("proposed", "approved", "redriven", "letter", "missed") and not in_agent:
                 self.complain(f"{run.id} completed while {path} is {state!r}")
             left = event.type != "run.completed" and state == "done" and not effect.shared and not effect.kind.final
@@ -286,6 +291,12 @@ class RunModel:
 def made_anew(effect: Effect) -> None:
     """A person had a failed run go on: this effect is made in its next generation, by a new approval."""
     effect.stands_at, effect.permission, effect.done_seq, effect.shared = "new", None, 0, False
+
+
+def _attempt_of(output: Any) -> int:
+    """Return the attempt that an output says it comes from; 0 when there is none."""
+    number = str(output).rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _stands(effect: Effect) -> bool:
@@ -308,7 +319,7 @@ def _refs_of_attempt(program: Any, refs: set[str], attempt: int) -> set[str]:
                 asked = [[op["ref"] for op in part["ops"]] for part in attempts]
                 for ref in refs:
                     bare = ref.partition("-")[0]
-                    if any(bare in ops for ops in asked) and bare in asked[min(attempt, len(asked)) - 1]:
+                    if attempt and bare in asked[min(attempt, len(asked)) - 1]:
                         found.add(ref)
             else:
                 waiting += list(node.values())

@@ -245,7 +245,7 @@ class SimulatedCarrier(EmbeddedCarrier):
 
     async def _beats(self) -> None:
         while not self._stop_beating.is_set():
-            await asyncio.sleep(self.pace.lease / 5)
+            await asyncio.sleep(self.pace.lease)  # seldom enough to be cheap, often enough to be heard
             if self._stop_beating.is_set():
                 return
             self.site.journal.beat(self.site.worker)

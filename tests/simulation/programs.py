@@ -308,6 +308,6 @@ class Author:
         return {"do": "agent", "who": who, "script": {"ref": self.ref(), "attempts": attempts}}
 
     def _child(self) -> Node:
-        author = Author(self.dice, f"{self.run}c{self.names}", size=2, finals=0.0)
+        author = Author(self.dice, f"{self.ref().replace('.', 'c')}", size=2, finals=0.0)
         author.in_child = True
         return {"do": "child", "ref": author.run, "of": author.program()}
