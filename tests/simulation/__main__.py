@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 
 from .finding import found
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0..50", metavar="A..B", help="from A up to, not including, B")
     parser.add_argument("--show", type=int, metavar="SEED", help="tell everything that happens in one seed")
     parser.add_argument("--planted", metavar="NAME", help="how many seeds it takes to find a planted fault; 'all' for each of them")
+    parser.add_argument("--digests", action="store_true", help="print the digest of each seed's journal and story")
     given = parser.parse_args()
     if given.planted is not None:
         return plant(given.planted)
@@ -25,6 +27,8 @@ def main() -> int:
     bad, began, events, steps = 0, time.perf_counter(), 0, 0
     for number in range(int(first), int(last)):
         outcome = simulate(number)
+        if given.digests:
+            print(number, outcome.journal, hashlib.sha256("\n".join(outcome.story).encode()).hexdigest()[:16])
         events, steps = events + outcome.events, steps + outcome.steps
         if outcome.wrong:
             bad += 1

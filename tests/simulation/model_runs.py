@@ -18,6 +18,8 @@ from .model_effects import UNDOING, UNKNOWN, Effect, EffectRules
 from .services import Request
 
 ONCE = ("call.done", "call.failed", "agent.released", "agent.failed", "timer.fired", "question.answered", "now.read")
+LATE_SECONDS = 300.0
+"""So late may a timer be when nothing is wrong any more: a run that its workers died over waits for its turn."""
 PIVOT_SUFFIX = "!rollback"
 
 
@@ -40,6 +42,8 @@ class Run:
     """Scopes that are being rolled back ("" is the run), with the seq at which that began."""
     effects: dict[str, Effect] = field(default_factory=dict)
     agents: set[str] = field(default_factory=set)
+    thoughts: set[str] = field(default_factory=set)
+    """The results of finished steps."""
     escalated: dict[str, int] = field(default_factory=dict)
     """By agent: from which attempt the output comes that a person looks at."""
     settled: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,8 +62,10 @@ class Run:
 class RunModel:
     """All runs of one seed."""
 
-    def __init__(self, complain: Callable[[str], None], rules: EffectRules, owner_of: Callable[[int], str | None]) -> None:
-        self.complain, self.rules, self.owner_of = complain, rules, owner_of
+    def __init__(
+        self, complain: Callable[[str], None], rules: EffectRules, owner_of: Callable[[int], str | None], calm_since: Callable[[], float]
+    ) -> None:
+        self.complain, self.rules, self.owner_of, self.calm_since = complain, rules, owner_of, calm_since
         self.runs: dict[str, Run] = {}
 
     def started(self, id: str, number: int, first: Record) -> None:
@@ -96,6 +102,10 @@ class RunModel:
 
     def sent(self, request: Request, worker: str) -> None:
         """Check something at the moment it is sent: it is on disk, it is this worker's to send, and not too late."""
+        if request.what == "think":
+            finished = [run.id for run in self.runs.values() if f"thought {request.ref}" in run.thoughts]
+            if finished:
+                self.complain(f"{request.ref} is thought again, and {finished[0]} has its result")
         if request.what not in ("do", "undo"):
             return
         effect = self._ordered(request)
@@ -186,6 +196,8 @@ class RunModel:
 
     def _released(self, run: Run, event: Event) -> None:
         """What a released output does not stand on is undone before."""
+        if event.type == "agent.released" and event.payload["by"] == "gates" and not str(event.payload["v"]).startswith("good"):
+            self.complain(f"{run.id}: {event.path} released {event.payload['v']!r} by its gates")
         inside = [effect for path, effect in run.effects.items() if covers(event.path, path)]
         wanted: set[str] = set()
         if event.type == "agent.released" and event.payload["by"] != "fallback":
@@ -202,6 +214,9 @@ class RunModel:
 
     # -- one handler for each event that matters ----------
 
+    def _thought(self, run: Run, event: Event) -> None:
+        run.thoughts.add(str(event.payload["v"]))
+
     def _timer_set(self, run: Run, event: Event) -> None:
         if event.path in run.timers:
             self.complain(f"{run.id}: the timer {event.path} is set twice")
@@ -211,6 +226,8 @@ class RunModel:
         due = run.timers.get(event.path)
         if due is None or event.time < due:
             self.complain(f"{run.id}: the timer {event.path} fired at {event.time}, due is {due}")
+        elif event.time - max(due, self.calm_since()) > LATE_SECONDS:
+            self.complain(f"{run.id}: the timer {event.path} fired at {event.time}, due was {due}, and nothing was wrong")
 
     def _wanted(self, run: Run, event: Event) -> None:
         run.wanted[event.path] = event.payload["want"]
@@ -264,6 +281,7 @@ class RunModel:
         if event.payload.get("again") is not None:
             run.rolling.clear()
             run.undos.clear()
+            run.thoughts.clear()
             for again in event.payload["again"]:
                 for place in [place for place in run.settled if place[1] == again or place[1].startswith((again + "/", again + "!"))]:
                     del run.settled[place]
@@ -327,6 +345,7 @@ def _refs_of_attempt(program: Any, refs: set[str], attempt: int) -> set[str]:
 
 
 _HANDLERS: dict[str, Callable[[RunModel, Run, Event], None]] = {
+    "call.done": RunModel._thought,
     "timer.set": RunModel._timer_set,
     "timer.fired": RunModel._timer_fired,
     "signal.wanted": RunModel._wanted,

@@ -223,6 +223,44 @@ def _undone_by_hope() -> list[Change]:
     return [(saga, "_settle_doubt", settle)]
 
 
+def _zombie_sends() -> list[Change]:
+    async def holds(self: Any, path: str, timeout: float | None) -> None:
+        return
+
+    return [(RunDriver, "claim_holds", holds)]
+
+
+def _unchecked_release() -> list[Change]:
+    async def quick(self: Any, form: Any, tools: Any) -> Any:
+        return [], True
+
+    return [(rungs.Rungs, "_quick", quick)]
+
+
+def _step_again() -> list[Change]:
+    original = Matching._match
+
+    def match(self: Any, ask: Any) -> None:
+        state = self.history.calls.get(ask.path)
+        if ask.kind == "step" and state is not None and state.settled is not None:
+            del self.history.calls[ask.path]
+        original(self, ask)
+
+    return [(Matching, "_match", match)]
+
+
+def _timer_overslept() -> list[Change]:
+    original = steps._timer
+
+    async def timer(driver: Any, ask: Any) -> None:
+        state = driver.history.call(ask.path)
+        if state.due is not None:
+            state.due = driver.clock.now() + 3600.0
+        await original(driver, ask)
+
+    return [(steps, "_timer", timer)]
+
+
 PLANTED: dict[str, Callable[[], list[Change]]] = {
     "no fencing": _no_fencing,
     "act before commit": _act_before_commit,
@@ -247,6 +285,10 @@ PLANTED: dict[str, Callable[[], list[Change]]] = {
     "what was approved is not what is done": _approved_is_not_done,
     "signals overtake": _signals_overtake,
     "a rollback takes doubt for no": _undone_by_hope,
+    "a zombie sends": _zombie_sends,
+    "an output is released unchecked": _unchecked_release,
+    "a finished step runs again": _step_again,
+    "a timer begins anew after a crash": _timer_overslept,
 }
 """Every planted fault by what goes wrong."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ class Models(Watcher):
         stage = seed.stage
         self.journal = JournalModel(seed.complain, self._alive, lambda number: stage.journal._store.runs[number].row)
         self.rules = EffectRules(seed.complain, seed.services, self._entries, lambda: stage.clock.set_back)
-        self.runs = RunModel(seed.complain, self.rules, lambda number: stage.journal._store.runs[number].row.owner)
+        self.runs = RunModel(seed.complain, self.rules, lambda number: stage.journal._store.runs[number].row.owner, lambda: seed.calm_since)
         seed.services.sent = self.sent
 
     def _alive(self, worker: str) -> bool:
@@ -142,6 +143,7 @@ class _Seed:
         self.models = Models(self)
         self.stage.watcher = self.models
         self.hired = 0
+        self.calm_since = math.inf
         self.ids = [f"r{index}" for index in range(faults.runs)]
 
     def complain(self, what: str) -> None:
@@ -239,6 +241,7 @@ class _Seed:
         """No more faults: all that waits is decided, and every run must end."""
         self.told("---- calm ----")
         self.stage.healed = self.services.healed = True
+        self.calm_since = self.stage.clock.now()
         await asyncio.sleep(10.0)
         if not self.stage.living:
             self.hire()
