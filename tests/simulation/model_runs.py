@@ -288,7 +288,8 @@ class RunModel:
                 for path in [path for path in run.timers if path == again or path.startswith(again + "/")]:
                     del run.timers[path]
                 for path, effect in run.effects.items():
-                    if path == again or path.startswith(again + "/"):
+                    here = path == again or path.startswith(again + "/")
+                    if here and effect.stands_at not in (*UNKNOWN, *UNDOING, "done", "stands"):
                         made_anew(effect)
 
     def _ended(self, run: Run, event: Event) -> None:
