@@ -56,6 +56,8 @@ class Run:
     told_rolling: dict[str, set[str]] = field(default_factory=dict)
     """By process: the scopes it knows to be rolled back."""
     parked: str | None = None
+    went_on: bool = False
+    """Somebody had it go on after a final effect: what is made anew may come out otherwise, and the code take another way."""
     events: list[Event] = field(default_factory=list)
 
 
@@ -63,9 +65,9 @@ class RunModel:
     """All runs of one seed."""
 
     def __init__(
-        self, complain: Callable[[str], None], rules: EffectRules, owner_of: Callable[[int], str | None], calm_since: Callable[[], float]
+        self, complain: Callable[[str], None], rules: EffectRules, owner_of: Callable[[int], str | None], late: Callable[[float], float]
     ) -> None:
-        self.complain, self.rules, self.owner_of, self.calm_since = complain, rules, owner_of, calm_since
+        self.complain, self.rules, self.owner_of, self.late = complain, rules, owner_of, late
         self.runs: dict[str, Run] = {}
 
     def started(self, id: str, number: int, first: Record) -> None:
@@ -103,9 +105,9 @@ class RunModel:
     def sent(self, request: Request, worker: str) -> None:
         """Check something at the moment it is sent: it is on disk, it is this worker's to send, and not too late."""
         if request.what == "think":
-            finished = [run.id for run in self.runs.values() if f"thought {request.ref}" in run.thoughts]
-            if finished:
-                self.complain(f"{request.ref} is thought again, and {finished[0]} has its result")
+            for run in self.runs.values():
+                if f"thought {request.ref}" in run.thoughts and self.owner_of(run.number) == worker:
+                    self.complain(f"{request.ref} is thought again, and {run.id} has its result")
         if request.what not in ("do", "undo"):
             return
         effect = self._ordered(request)
@@ -226,8 +228,8 @@ class RunModel:
         due = run.timers.get(event.path)
         if due is None or event.time < due:
             self.complain(f"{run.id}: the timer {event.path} fired at {event.time}, due is {due}")
-        elif event.time - max(due, self.calm_since()) > LATE_SECONDS:
-            self.complain(f"{run.id}: the timer {event.path} fired at {event.time}, due was {due}, and nothing was wrong")
+        elif self.late(due) > LATE_SECONDS:
+            self.complain(f"{run.id}: the timer {event.path} fired {self.late(due):g} s after {due}, and nothing was wrong")
 
     def _wanted(self, run: Run, event: Event) -> None:
         run.wanted[event.path] = event.payload["want"]
@@ -273,12 +275,13 @@ class RunModel:
 
     def _parked(self, run: Run, event: Event) -> None:
         run.parked = event.payload["reason"]
-        if run.parked in ("broken", "diverged"):
+        if run.parked == "broken" or (run.parked == "diverged" and not run.went_on):
             self.complain(f"{run.id} parked as {run.parked}: {json.dumps(event.payload['shows'])[-1500:]}")
 
     def _resumed(self, run: Run, event: Event) -> None:
         run.parked = None
         if event.payload.get("again") is not None:
+            run.went_on = True
             run.rolling.clear()
             run.undos.clear()
             run.thoughts.clear()

@@ -123,6 +123,8 @@ class People:
                 return self._on_escalation(entry)
             case "poison":
                 return Decision("resume")
+            case "diverged":
+                return Decision("cancel")
         return None
 
     def _on_approval(self, entry: Waiting) -> Decision:

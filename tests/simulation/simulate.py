@@ -62,7 +62,12 @@ class Models(Watcher):
         stage = seed.stage
         self.journal = JournalModel(seed.complain, self._alive, lambda number: stage.journal._store.runs[number].row)
         self.rules = EffectRules(seed.complain, seed.services, self._entries, lambda: stage.clock.set_back)
-        self.runs = RunModel(seed.complain, self.rules, lambda number: stage.journal._store.runs[number].row.owner, lambda: seed.calm_since)
+        self.runs = RunModel(
+            seed.complain,
+            self.rules,
+            lambda number: stage.journal._store.runs[number].row.owner,
+            lambda due: stage.clock.now() - max(due, seed.calm_since),
+        )
         seed.services.sent = self.sent
 
     def _alive(self, worker: str) -> bool:
