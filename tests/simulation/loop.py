@@ -68,25 +68,20 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._busy: list[Place] = []
         self.steps = 0
         self._spins = 0
-        self.kept: list[Any] = []
+        self.kept: list[tuple[Any, Place]] = []
         """Tasks that no one may collect before the seed is over: what a dead process leaves is never closed."""
         self.set_task_factory(self._keep)
         self.rested: Callable[[Place], None] = lambda place: None
         """Called when a place waits for the outside only."""
         self.failure: BaseException | None = None
-        self.set_exception_handler(self._failed)
+        """Set it to end the simulation."""
+        self.set_exception_handler(lambda loop, context: None)
 
     def _keep(self, loop: Any, work: Any, context: Any = None) -> Any:
         task: Any = asyncio.Task(work, loop=loop, context=context)
         task._log_destroy_pending = False
-        self.kept.append(task)
+        self.kept.append((task, (context or contextvars.copy_context()).get(current_place) or self.world))
         return task
-
-    def _failed(self, loop: Any, context: dict[str, Any]) -> None:
-        """Keep an exception that nobody asked for: in the engine it would only be logged."""
-        error = context.get("exception")
-        if isinstance(error, BaseException) and type(error).__name__ != "Death":
-            self.failure = self.failure or error
 
     # -- time ----------
 
@@ -126,6 +121,9 @@ class SeededLoop(asyncio.BaseEventLoop):
                     return
                 raise Forbidden("nothing is ready and nothing is due: the simulation waits for ever")
         place = able[0] if len(able) == 1 else self._random.choice(able)
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
         handle = place.ready.popleft()
         if not place.ready:
             self._busy.remove(place)
@@ -169,6 +167,9 @@ class SeededLoop(asyncio.BaseEventLoop):
             self._busy.remove(place)
 
     # -- what is not there ----------
+
+    def _check_closed(self) -> None:
+        """Do nothing: what the dead left may still want something when it is collected, after the seed is over."""
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         """Refuse: threads have an order of their own."""
