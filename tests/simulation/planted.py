@@ -15,7 +15,7 @@ from chargehand.durable import Census, Commit
 from chargehand.failures import Classified, classify
 from chargehand.journals import memory
 from chargehand.supervise import effects, mail, rungs, saga, steps
-from chargehand.supervise.effects import _Work
+from chargehand.supervise.effects import Work
 from chargehand.supervise.log import Part, RunLog, Standing
 from chargehand.supervise.matching import Matching
 from chargehand.supervise.run import RunDriver
@@ -44,8 +44,8 @@ def _act_before_commit() -> list[Change]:
         self.effect.key = self.effect.key or "not yet"
         await original_send(self, arguments, no_place)
 
-    original_send = _Work._send
-    return [(RunLog, "commit", commit), (_Work, "_send", send)]
+    original_send = Work._send
+    return [(RunLog, "commit", commit), (Work, "_send", send)]
 
 
 def _undo_in_wrong_order() -> list[Change]:
@@ -54,8 +54,8 @@ def _undo_in_wrong_order() -> list[Change]:
 
 
 def _approval_spent_twice() -> list[Change]:
-    original = _Work.must_ask
-    return [(_Work, "must_ask", lambda self: self.effect.generation == 1 and original(self))]
+    original = Work.must_ask
+    return [(Work, "must_ask", lambda self: self.effect.generation == 1 and original(self))]
 
 
 def _timer_lost() -> list[Change]:
@@ -145,7 +145,7 @@ def _late_yes() -> list[Change]:
 
 
 def _sent_during_rollback() -> list[Change]:
-    return [(_Work, "too_late", property(lambda self: False))]
+    return [(Work, "too_late", property(lambda self: False))]
 
 
 def _branches_out_of_order() -> list[Change]:
@@ -192,7 +192,7 @@ def _bare_undo_repeated() -> list[Change]:
 
 
 def _approved_is_not_done() -> list[Change]:
-    return [(_Work, "arguments", lambda self: self.call.arguments), (effects.approvals, "still_fits", lambda *_: True)]
+    return [(Work, "arguments", lambda self: self.call.arguments), (effects.approvals, "still_fits", lambda *_: True)]
 
 
 def _signals_overtake() -> list[Change]:

@@ -41,8 +41,8 @@ async def erase(
 
     The hash chain still holds, and the journal's own chain notes each erasure. `chargehand show RUN` has the numbers. A
     value is often in several events: in an input, an output and the arguments of what comes next. Not erased are the
-    run's id and tags, the result that a business key keeps, exports and backups; and the bytes may stay in the file's
-    unused pages until somebody vacuums it (`sqlite3 FILE VACUUM`, while no process has it open).
+    run's id and tags, the result that a business key keeps, exports and backups. The bytes are overwritten; while another
+    process has the file open they may stay in its write-ahead log until that is next copied into the file.
     """
     async with face.keeping() as supervisor:
         row = await _ended(face, supervisor, run)

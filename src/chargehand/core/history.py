@@ -22,6 +22,7 @@ class History:
     def __init__(self) -> None:
         self.calls: dict[str, CallState] = {}
         self.started: Mapping[str, Any] = {}
+        self.deadline: float | None = None
         self.seq = 0
         self.time = 0.0
         self.ended: Event | None = None
@@ -117,6 +118,8 @@ class History:
         """Have these calls made anew: a person let a failed run go on. An effect that was undone gets its next generation."""
         if self.rolling_back is not None:
             self._ask_again()
+            if self.rolling_back.payload.get("by") == "deadline":
+                self.deadline = None  # else it would end the run again at once
         self.rolling_back = self.pivoted = self.cancel = None
         for path in paths:
             self.made_anew.add(path)
