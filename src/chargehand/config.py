@@ -14,6 +14,7 @@ import hmac
 import os
 import re
 import secrets as dice
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from chargehand.errors import BadConfiguration
 Kind = Literal["text", "list", "seconds", "count", "approve"]
 APPROVE = ("declared", "final", "every")
 FILE, PYPROJECT = "chargehand.toml", "pyproject.toml"
+FILE_BYTES_MAX = 1 << 20
+CHAIN_KEY_CHARS_MIN = 16
 
 DEFAULT_REDACT = (
     "password", "passwd", "secret", "token", "access_token", "refresh_token", "api_key", "apikey", "authorization",
@@ -61,6 +64,7 @@ BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 VARIABLES_ONLY: dict[str, str] = {
     "CHARGEHAND_CONFIG": "the configuration file, instead of the one found upwards",
+    "CHARGEHAND_CHAIN_KEY": "keys the journal's hash chains and seals mail; the same for every process of a journal, and never in its file",
     "CHARGEHAND_PRINCIPAL": "who decides, when --as is not given",
     "CHARGEHAND_SECRET": "the secret of who decides; read when a decision is made, never from the command line",
 }
@@ -82,7 +86,7 @@ class Principal:
 
     name: str
     roles: frozenset[str]
-    secret: str
+    secret: str = field(repr=False)
 
     def knows(self, secret: str) -> bool:
         """Say whether this is the principal's secret, in the same time whether it is or not."""
@@ -152,18 +156,38 @@ def _found_file(variables: Mapping[str, str], start: Path) -> Path | None:
         return path
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / FILE).is_file():
-            return folder / FILE
+            return _not_planted(folder / FILE)
         if (folder / PYPROJECT).is_file() and _section(_toml(folder / PYPROJECT), folder / PYPROJECT) is not None:
-            return folder / PYPROJECT
+            return _not_planted(folder / PYPROJECT)
     return None
+
+
+def _not_planted(file: Path) -> Path:
+    """Return a file that was found and not named, unless somebody else can have put it there.
+
+    What it names is imported and decides who may approve, so a file that a stranger left in ``/tmp`` must not count.
+    """
+    if not hasattr(os, "geteuid"):
+        return file
+    whose, folder = file.stat(), file.parent.stat()
+    if whose.st_uid not in (os.geteuid(), 0) and (whose.st_mode | folder.st_mode) & stat.S_IWOTH:
+        raise BadConfiguration(
+            f"{file} belongs to another user and lies where everybody may write, so it is not taken just because it is found. "
+            "Name it with --config or CHARGEHAND_CONFIG if it is right."
+        )
+    return file
 
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
+        if file.stat().st_size > FILE_BYTES_MAX:
+            raise BadConfiguration(f"{file} has more than {FILE_BYTES_MAX:,} bytes, which is no configuration.")
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadConfiguration(f"{file} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise BadConfiguration(f"{file} is nested too deep.") from error
+    except (ValueError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{file} is not TOML: {error}.") from error
 
 
@@ -300,6 +324,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 # -- secrets ----------
+
+
+def chain_key_from(variables: Mapping[str, str]) -> bytes:
+    """Return the key of the journal's chains, empty when there is none. Raises `BadConfiguration` for one that can be guessed."""
+    key = variables.get("CHARGEHAND_CHAIN_KEY")
+    if key is None:
+        return b""
+    if len(key) < CHAIN_KEY_CHARS_MIN:
+        raise BadConfiguration(f"CHARGEHAND_CHAIN_KEY has {len(key)} characters. Take at least {CHAIN_KEY_CHARS_MIN}, drawn at random.")
+    return key.encode(errors="surrogateescape")
+
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 3
 """Cost of a hash: 32 MB and about a quarter of a second (OWASP Password Storage Cheat Sheet, scrypt, third choice)."""

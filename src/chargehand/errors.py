@@ -13,7 +13,7 @@ Three families matter to workflow code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 E = TypeVar("E")
@@ -111,6 +111,10 @@ class RunConflict(ChargehandError):
 
     code = "run-conflict"
     blame: ClassVar[Blame] = "yours"
+
+    def __init__(self, message: str | None = None, *, difference: Mapping[str, tuple[Any, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.difference = dict(difference or {})
 
 
 class UnknownRun(ChargehandError):

@@ -20,7 +20,8 @@ def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
     if url.startswith(("postgresql://", "postgres://")):
         raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
     if "://" in url and not url.startswith("sqlite:///"):
-        raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
+        scheme, _, address = url.partition("://")
+        raise BadConfiguration(f"Not a journal: {scheme + '://' + address.split('@')[-1]!r}. Give a file name, sqlite:///path or memory:.")
     return SqliteJournal(url.removeprefix("sqlite:///"), clock=clock, chain_key=chain_key)
 
 
@@ -52,3 +53,13 @@ def refuse_main(workflows: Mapping[str, WorkflowDefinition[..., Any]], journal: 
             raise DefinitionError(
                 f"The workflow {definition.name} is defined in __main__, which names it differently in every program. Give it name=…."
             )
+
+
+def difference(recorded: Any, given: Any, at: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return where two inputs differ: by dotted name what is recorded and what is given, None where there is nothing."""
+    if not isinstance(recorded, Mapping) or not isinstance(given, Mapping):
+        return {at: (recorded, given)} if recorded != given else {}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*recorded, *given]):
+        found |= difference(recorded.get(name), given.get(name), f"{at}.{name}" if at else str(name))
+    return found

@@ -43,7 +43,7 @@ from chargehand.errors import (
 )
 from chargehand.events import Event, Record, chain_hash
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, journal_at, refuse_main
+from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -52,6 +52,7 @@ from chargehand.supervise.discover import effects_of
 from chargehand.supervise.failing import failure_of
 from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
+from chargehand.supervise.seals import is_sealed, sealed
 from chargehand.supervise.site import Gauges, Resources, Site
 
 T = TypeVar("T")
@@ -124,7 +125,8 @@ class Supervisor:
         resources: what calls may ask for.
         approve: "declared", "final" or "every": how much asks a person.
         ladder: the ladder of agents that declare none.
-        chain_key: keys the journal's hash chains, so that only who has it can rewrite history unnoticed.
+        chain_key: keys the journal's hash chains and seals mail, so that only who has it can rewrite history unnoticed, or
+            decide. The same for every process of a journal.
 
     It never installs signal handlers, owns the loop or configures logging.
     """
@@ -273,12 +275,12 @@ class Supervisor:
                 f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {self.environment!r}."
             )
         if row.input_digest != new.input_digest:
-            recorded = (await self.journal.load(row.number, limit=1))[0].event().payload["input"]
-            wanted = event.payload["input"]
-            differing = {
-                name: (recorded.get(name), wanted.get(name)) for name in {*recorded, *wanted} if recorded.get(name) != wanted.get(name)
-            }
-            raise RunConflict(f"Run {row.id!r} exists with another input: {differing}. Use another id, or the recorded input.")
+            first = (await self.journal.load(row.number, limit=1))[0].event()
+            differing = difference(first.payload.get("input"), event.payload["input"])
+            raise RunConflict(
+                f"Run {row.id!r} exists with another input, which differs in {', '.join(map(repr, differing))}. Use another id, or the recorded input.",
+                difference=differing,
+            )
 
     # -- reading ----------
 
@@ -423,7 +425,8 @@ class Supervisor:
             return
         row = await self.row(entry.run_id)
         for mail in await self.journal.mail([row.number]):
-            if mail.kind == "decision" and mail.body.get("entry") == entry.id:
+            genuine = is_sealed(self.journal.chain_key, row.id, mail.kind, mail.time, mail.body)
+            if mail.kind == "decision" and mail.body.get("entry") == entry.id and genuine:
                 who = (mail.body.get("by") or {}).get("id")
                 raise DecisionRefused(
                     f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
@@ -448,7 +451,8 @@ class Supervisor:
             raise WrongEnvironment(
                 f"Run {run_id!r} belongs to the environment {row.environment!r}; this process serves {self.environment!r}."
             )
-        await self.journal.post([NewMail(run_id, kind, body, self.clock.now())])
+        now = self.clock.now()
+        await self.journal.post([NewMail(run_id, kind, sealed(self.journal.chain_key, run_id, kind, now, body), now)])
         if self.carrier is not None:
             self.carrier.mail_for(row.number)
 

@@ -21,11 +21,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
-from chargehand.config import Settings, nearest, settings_from
+from chargehand.config import Settings, chain_key_from, nearest, settings_from
 from chargehand.errors import BadConfiguration, DecisionRefused, JournalError
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervisor import Resource, Supervisor
+
+try:
+    import pwd
+except ImportError:  # pragma: no cover - Windows has no such table
+    pwd = None  # type: ignore[assignment]
 
 Row = Sequence[object]
 
@@ -107,6 +112,7 @@ class Invocation:
             resources=resources,
             approve=settings.approve,
             pace=settings.pace(),
+            chain_key=chain_key_from(self.variables),
         )
 
     def needs_journal(self) -> None:
@@ -161,10 +167,16 @@ class Invocation:
 
 
 def _login() -> str:
+    """Return who is logged in: by the process's user id where there is one, because anybody can set LOGNAME and USER."""
+    if pwd is not None:
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return f"uid-{os.getuid()}"
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "somebody"
+        return "somebody"
 
 
 def _console(stream: Any) -> Console:

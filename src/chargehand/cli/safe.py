@@ -23,8 +23,13 @@ _ESCAPES = re.compile(
     """,
     re.VERBOSE,
 )
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-"""What is left of control characters, and those that turn the direction of reading: shown as a mark."""
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tabs and line breaks
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what turns the direction of reading, and the other line breaks
+    "\u00ad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is there and cannot be seen
+    "\ud800-\udfff]"  # halves of characters, which no terminal takes
+)
+"""What is left of control characters, and what would show a text as another than it is: shown as a mark."""
 
 
 def plain(text: object) -> str:
@@ -41,7 +46,7 @@ def one_line(text: object, limit: int | None = None) -> str:
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return JSON text that a terminal may print: control characters are written as escapes of JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}" if found[0] != "\n" else "\n", text)
+    return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def short_json(value: Any, limit: int = 160) -> str:
@@ -64,7 +69,7 @@ def _redacted(value: Any, names: frozenset[str]) -> Any:
 
 
 def _key(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(" ", "_").lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(" ", "_").replace(".", "_").lower()
 
 
 def _hidden(name: str, names: frozenset[str]) -> bool:
