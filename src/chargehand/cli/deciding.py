@@ -201,7 +201,7 @@ async def _redrive_many(face: Invocation, workflow: str | None, kind: str | None
     else:
         face.say(f"{len(redriven)} redriven, {len(refused)} refused")
         for one_refused in refused:
-            face.say(f"{one_refused['entry']}: {one_refused['why']}", "red")
+            face.say(one_line(f"{one_refused['entry']}: {one_refused['why']}"), "red")
     return EXIT_REFUSED if refused else EXIT_OK
 
 
@@ -230,7 +230,7 @@ async def _decide(
         await supervisor.decide(entry, decision, by=by, shown=entry.digest)
         if not face.json:
             given = "" if decision.value is None else f" with {short_json(face.shown(decision.value), 300)}"
-            face.say(f"{decision.name} by {by.id}: {entry.id}, {one_line(entry.title)}{given}")
+            face.say(f"{decision.name} by {one_line(by.id)}: {one_line(entry.id)}, {one_line(entry.title)}{given}")
         mail = {"kind": "decision", "entry": entry.id, "decision": decision.name}
         return await _posted(face, supervisor, row, mail, wait)
 
@@ -352,15 +352,15 @@ async def _posted(
 ) -> int:
     """Say that something is on disk, and with `wait` what the run made of it."""
     if said is not None and not face.json:
-        face.say(said)
+        face.say(one_line(said))
     taken, why = await _answer(supervisor, row, mail) if wait else (None, None)
     after = await supervisor.row(row.id)
     if face.json:
-        face.answer({**mail, "run": run_form(after), "taken_up": taken, "why": why})
+        face.answer({**mail, "run": run_form(after, face.shown), "taken_up": taken, "why": why})
     elif taken:
         face.say(f"taken up; run {row.id} is {after.status}")
     elif taken is False and why is not None:
-        face.say(f"ignored: {why}", "red")
+        face.say(f"ignored: {one_line(why)}", "red")
     elif taken is False:
         face.note(f"No worker has taken it up within {WAIT_SECONDS:g} s. It is on disk and counts as soon as one runs.", "yellow")
     elif not await supervisor.journal.workers():

@@ -76,7 +76,7 @@ async def runs(
         )
     more = rows[-1].number if len(rows) == limit else None
     if face.json:
-        face.answer({"runs": [run_form(row) for row in rows], "next": more})
+        face.answer({"runs": [run_form(row, face.shown) for row in rows], "next": more})
         return
     if not rows:
         face.note("No runs.")
@@ -86,7 +86,7 @@ async def runs(
             row.id,
             row.workflow,
             status_text(row),
-            " ".join(f"{name}={value}" for name, value in row.tags.items()),
+            _tags(face, row),
             moment(row.created),
             row.seq,
         )
@@ -149,7 +149,7 @@ async def show(
     if face.json:
         face.answer(
             {
-                "run": run_form(row),
+                "run": run_form(row, face.shown),
                 "events": [event_form(event) for event in seen],
                 "effects": face.shown(_effects(history)),
                 "waiting": [face.shown(entry_form(entry, now)) for entry in waits],
@@ -175,16 +175,20 @@ def _understood(events: Sequence[Event], now: float) -> tuple[History, Account |
 
 
 def _show_head(face: Invocation, row: RunRow, first: Event) -> None:
-    face.say(f"{row.id}  {row.workflow}  {status_text(row)}", "bold")
+    face.say(one_line(f"{row.id}  {row.workflow}  {status_text(row)}"), "bold")
     facts = [f"environment {row.environment}", f"started {moment(row.created)}", f"last event {moment(row.updated)}"]
     if first.payload.get("deadline"):
         facts.append(f"deadline {moment(first.payload['deadline'])}")
     if row.tags:
-        facts.append("tags " + " ".join(f"{name}={value}" for name, value in row.tags.items()))
+        facts.append("tags " + _tags(face, row))
     if row.crashes:
         facts.append(f"{row.crashes} crashes without progress")
-    face.say(", ".join(facts))
+    face.say(one_line(", ".join(facts)))
     face.say()
+
+
+def _tags(face: Invocation, row: RunRow) -> str:
+    return " ".join(f"{name}={value}" for name, value in face.shown(dict(row.tags)).items())
 
 
 def _effects(history: History) -> list[dict[str, Any]]:
@@ -228,7 +232,7 @@ def _show_waits(face: Invocation, waits: Sequence[Waiting]) -> None:
     face.say()
     face.say("Waits for a person", "bold")
     for entry in waits:
-        face.say(f"{entry.id}  {entry.kind}: {one_line(entry.title, 200)}  ({', '.join(entry.decisions)})", "yellow")
+        face.say(one_line(f"{entry.id}  {entry.kind}: {one_line(entry.title, 200)}  ({', '.join(entry.decisions)})"), "yellow")
 
 
 def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, unknown: str) -> None:
@@ -241,7 +245,7 @@ def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, un
         face.say("Unchecked done-clauses: no gate holds these", "bold")
         for agent, clauses in unchecked.items():
             for clause in clauses:
-                face.say(f"{agent}: {one_line(clause)}", "yellow")
+                face.say(one_line(f"{agent}: {clause}"), "yellow")
 
 
 def _show_account(face: Invocation, account: Account | None) -> None:

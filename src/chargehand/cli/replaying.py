@@ -55,7 +55,12 @@ async def check_replay(
     bad = [result for result in results if result[1].outcome in _BAD]
     if face.json:
         face.answer(
-            {"checked": len(results), "bad": len(bad), "other_workflows": unknown, "runs": [_form(row, found) for row, found in results]}
+            {
+                "checked": len(results),
+                "bad": len(bad),
+                "other_workflows": unknown,
+                "runs": [_form(face, row, found) for row, found in results],
+            }
         )
     else:
         _say(face, bad)
@@ -77,9 +82,9 @@ async def _unfinished(supervisor: Supervisor, ids: list[str] | tuple[str, ...]) 
         before = rows[-1].number
 
 
-def _form(row: RunRow, found: Replayed) -> dict[str, Any]:
+def _form(face: Invocation, row: RunRow, found: Replayed) -> dict[str, Any]:
     return {
-        "run": run_form(row),
+        "run": run_form(row, face.shown),
         "outcome": found.outcome,
         "why": found.why,
         "divergences": [{"path": one.path, "recorded": one.recorded, "code": one.code} for one in found.divergences],
@@ -89,7 +94,7 @@ def _form(row: RunRow, found: Replayed) -> dict[str, Any]:
 
 def _say(face: Invocation, bad: list[tuple[RunRow, Replayed]]) -> None:
     for row, found in bad:
-        face.say(f"{row.id}  {row.workflow}  {status_text(row)}: {found.outcome}", "bold")
+        face.say(one_line(f"{row.id}  {row.workflow}  {status_text(row)}: {found.outcome}"), "bold")
         if found.why:
             face.say(f"  {one_line(found.why)}", "red")
         for one in found.divergences:

@@ -15,7 +15,7 @@ from chargehand.cli.given import seconds_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import resources_for, workflows_at
 from chargehand.cli.running import PANEL, ApproveLevel, Resources
-from chargehand.cli.safe import as_json, plain
+from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import BadConfiguration, InvalidInput
 from chargehand.supervisor import Supervisor
 
@@ -102,17 +102,18 @@ def _announce(face: Invocation, supervisor: Supervisor, what: str) -> None:
     if face.json:
         face.raw(as_json(about))
     elif what == "started":
-        face.raw(f"worker {about['worker']} serves {about['environment']} on {about['journal']}: {', '.join(sorted(supervisor.workflows))}")
+        serves = f"serves {about['environment']} on {about['journal']}: {', '.join(sorted(supervisor.workflows))}"
+        face.raw(one_line(f"worker {about['worker']} {serves}"))
     else:
         face.raw(f"worker {about['worker']} {what}")
 
 
 class _Plain(logging.Formatter):
-    """Log lines hold foreign text too."""
+    """Log lines hold foreign text too: none of it may steer a terminal, or look like a line of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line without terminal control."""
-        return plain(super().format(record))
+        """Return the record without terminal control; a traceback's lines, and those of a message, are set in."""
+        return plain(super().format(record)).replace("\n", "\n    ")
 
 
 def _log(level: str) -> None:
