@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
+from chargehand.contracts import NESTING_MAX
 from chargehand.durable import Clock, Journal
 from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput
 from chargehand.journals.memory import MemoryJournal
@@ -38,8 +41,14 @@ def check_id(id: str) -> None:
 
 
 def check_json(body: dict[str, Any]) -> None:
+    """Raise `InvalidInput` when a decision could not be written, or not be read again."""
     try:
-        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(body, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        if text.count("[") + text.count("{") > NESTING_MAX:
+            from_json(text)
+    except RecursionError as error:
+        raise InvalidInput("The decision holds what JSON cannot: it is nested too deep.") from error
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"The decision holds what JSON cannot: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -104,6 +105,18 @@ def remade(id: str, key: bytes = b"") -> None:
 
 def _sha(payload: str) -> bytes:
     return hashlib.sha256(payload.encode()).digest()
+
+
+def test_a_long_value_that_was_changed_is_found(cli: Command, flows: Callable[[str], str]) -> None:
+    """Values that lie beside their events are held against the digest in the event, which the chain covers."""
+    text = "from chargehand import step, workflow\n\n@step\nasync def long(n: int) -> str:\n    return 'x' * n\n"
+    module = flows(text + "\n@workflow\nasync def flow(n: int) -> str:\n    return await long(n)\n")
+    assert cli("run", f"{module}:flow", "--input", "100000", "--id", "long").status == 0
+    assert found(cli("verify", "--json")) == []
+    change("UPDATE blobs SET content = CAST(replace(content, 'xxx', 'xyx') AS BLOB)")
+    assert any("'long' does not hold at seq 2: a long value" in message for message in found(cli("verify", "--json")))
+    change("DELETE FROM blobs")
+    assert found(cli("verify", "--json")) != []
 
 
 FORGED = """INSERT INTO events(run, seq, time, type, path, payload, hash)

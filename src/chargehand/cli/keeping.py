@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -79,6 +80,7 @@ async def verify(
         with face.working("verifying") as step:
             async for row in _rows(supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
+                found += await _broken(_long_values(supervisor, row))
                 count += 1
                 step(count)
             if not run:
@@ -100,6 +102,21 @@ async def _broken(check: Any) -> list[str]:
     except JournalCorrupt as error:
         return [error.message]
     return []
+
+
+async def _long_values(supervisor: Supervisor, row: RunRow) -> None:
+    """Raise `JournalCorrupt` where a long value is not what was written: events hold its digest, and the chain holds events."""
+    for record in await supervisor.journal.load(row.number):
+        if b'"$blob"' not in record.payload:
+            continue
+        for value in record.event().payload.values():
+            if not isinstance(value, dict) or value.keys() != {"$blob", "bytes"}:
+                continue
+            content = await supervisor.journal.blob(row.number, str(value["$blob"]))
+            if hashlib.sha256(content).hexdigest()[:32] != value["$blob"]:
+                raise JournalCorrupt(
+                    f"The chain of run {row.id!r} does not hold at seq {record.seq}: a long value is not what was written."
+                )
 
 
 async def _against(supervisor: Supervisor, head: Any, where: str) -> list[str]:

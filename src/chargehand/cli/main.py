@@ -105,7 +105,7 @@ def _usage(words: Sequence[str], error: BaseException) -> str:
 
 def _complain(words: Sequence[str], code: str, message: str, status: int) -> int:
     if "--debug" in words:
-        sys.stderr.write(plain(traceback.format_exc()))
+        sys.stderr.write(plain(traceback.format_exc().rstrip()).replace("\n", "\n    ") + "\n")  # no line of it passes for ours
     if "--json" in words:
         print(as_json({"error": {"code": code, "message": message, "exit": status}}), file=sys.stderr)
     else:
