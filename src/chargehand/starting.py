@@ -1,16 +1,18 @@
-"""What is opened and checked before anything runs: the journal that a URL names, ids, tags, decisions, names of workflows."""
+"""What is checked on the way in and out: the journal that a URL names, ids, tags, decisions, names of workflows, outcomes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from chargehand.contracts import NESTING_MAX
-from chargehand.durable import Clock, Journal
-from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput
+from chargehand.contracts import NESTING_MAX, Codec, explain
+from chargehand.durable import Clock, Journal, RunRow
+from chargehand.errors import BadConfiguration, DefinitionError, InvalidInput, JournalCorrupt
+from chargehand.events import Event
 from chargehand.journals.memory import MemoryJournal
 from chargehand.journals.sqlite import SqliteJournal
 from chargehand.supervise.definitions import WorkflowDefinition
@@ -72,3 +74,22 @@ def difference(recorded: Any, given: Any, at: str = "") -> dict[str, tuple[Any, 
     for name in dict.fromkeys([*recorded, *given]):
         found |= difference(recorded.get(name), given.get(name), f"{at}.{name}" if at else str(name))
     return found
+
+
+def last_of(row: RunRow, events: Sequence[Event]) -> dict[str, Any]:
+    """Return what the last event of an ended run says. Raises `JournalCorrupt` when it does not say how the run ended."""
+    said = events[-1].payload if events else {}
+    fits = "v" in said if row.status == "completed" else isinstance(said.get("e"), dict)
+    if not fits:
+        raise JournalCorrupt(
+            f"Run {row.id!r} is {row.status}, and its last event does not say how. `chargehand verify {row.id}` tells more."
+        )
+    return said
+
+
+def given_back(row: RunRow, codec: Codec, form: Any) -> Any:
+    """Return a run's value as its type. Raises `InvalidInput` when the code's type is another by now."""
+    try:
+        return codec.from_json(form)
+    except ValidationError as error:
+        raise InvalidInput(f"Run {row.id!r} gave a value that is no longer {codec.where}: {explain(error)}.") from error

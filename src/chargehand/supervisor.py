@@ -43,7 +43,7 @@ from chargehand.errors import (
 )
 from chargehand.events import Event, Record, chain_hash
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, difference, journal_at, refuse_main
+from chargehand.starting import check_id, check_json, check_tags, difference, given_back, journal_at, last_of, refuse_main
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
@@ -354,12 +354,12 @@ class Supervisor:
 
     async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
         """Return an ended run's value, or raise its failure."""
-        (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
+        last = last_of(row, await loaded(self.journal, row.number, after=row.seq - 1))
         if row.status == "completed":
             definition = self.workflows.get(row.workflow)
             codec = codec or (definition.contract.result if definition is not None else None)
-            return last.payload["v"] if codec is None else codec.from_json(last.payload["v"])
-        raise failure_of(None, last.payload["e"], "")
+            return last["v"] if codec is None else given_back(row, codec, last["v"])
+        raise failure_of(None, last["e"], "")
 
     # -- deciding ----------
 

@@ -18,7 +18,7 @@ from chargehand.core.account import Account, account_of
 from chargehand.core.history import History
 from chargehand.core.states import AgentState
 from chargehand.durable import RunRow, Waiting
-from chargehand.errors import ChargehandError
+from chargehand.errors import ChargehandError, JournalCorrupt
 from chargehand.events import Event
 from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.discover import reachable
@@ -119,7 +119,20 @@ def tell(face: Invocation, event: Event, started: float) -> None:
     if face.json:
         face.raw(as_json(event_form(seen)))
     else:
-        face.say(line_of(seen, started), style_of(seen))
+        face.say(_line(seen, started), style_of(seen))
+
+
+def _line(event: Event, started: float) -> str:
+    """Return an event's line. Raises `JournalCorrupt` when it does not say what an event of its type says."""
+    try:
+        return line_of(event, started)
+    except Exception as error:
+        raise damaged(f"Event {event.seq} ({event.type})", error) from error
+
+
+def damaged(what: str, error: Exception) -> JournalCorrupt:
+    """Return the error of something read that no driver wrote so."""
+    return JournalCorrupt(f"{what} cannot be read: {type(error).__name__}: {error}. `chargehand verify` tells which runs are whole.")
 
 
 # -- show ----------
@@ -143,7 +156,7 @@ async def show(
         events = await loaded(supervisor.journal, row.number)
         waits = await supervisor.waiting(run_id=run)
         now = supervisor.clock.now()
-    history, account = _understood(events, now)
+    history, account = _understood(run, events, now)
     unchecked, unknown = _unchecked(face, row, history, code or ())
     seen = [Event(event.seq, event.time, event.type, event.path, face.shown(event.payload)) for event in events]
     if face.json:
@@ -160,18 +173,21 @@ async def show(
         return
     _show_head(face, row, seen[0])
     for event in seen:
-        face.say(line_of(event, row.created), style_of(event))
+        face.say(_line(event, row.created), style_of(event))
     _show_effects(face, _effects(history))
     _show_waits(face, waits)
     _show_unchecked(face, unchecked, unknown)
     _show_account(face, account)
 
 
-def _understood(events: Sequence[Event], now: float) -> tuple[History, Account | None]:
+def _understood(run: str, events: Sequence[Event], now: float) -> tuple[History, Account | None]:
     """Return what the events say in all; of a run whose payloads were erased, nothing but its events can be told."""
     if any(event.payload.get("$erased") for event in events):
         return History(), None
-    return History().fold_all(events), account_of(events, now)
+    try:
+        return History().fold_all(events), account_of(events, now)
+    except Exception as error:
+        raise damaged(f"The history of run {run!r}", error) from error
 
 
 def _show_head(face: Invocation, row: RunRow, first: Event) -> None:

@@ -10,10 +10,11 @@ import typer
 from chargehand.cli.forms import run_form
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import workflows_at
-from chargehand.cli.reading import status_text
+from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import one_line
 from chargehand.durable import RunRow
 from chargehand.errors import EXIT_OK, EXIT_PARKED
+from chargehand.events import Event
 from chargehand.supervise.check import Check, Replayed
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
@@ -50,7 +51,7 @@ async def check_replay(
                     unknown += 1
                     continue
                 events = await loaded(supervisor.journal, row.number)
-                results.append((row, Check(supervisor.site, row, events).replay()))
+                results.append((row, _replayed(supervisor, row, events)))
                 step(len(results))
     bad = [result for result in results if result[1].outcome in _BAD]
     if face.json:
@@ -68,6 +69,13 @@ async def check_replay(
         if unknown:
             face.note(f"{unknown} unfinished runs are of other workflows and were not checked.")
     return EXIT_PARKED if bad else EXIT_OK
+
+
+def _replayed(supervisor: Supervisor, row: RunRow, events: list[Event]) -> Replayed:
+    try:
+        return Check(supervisor.site, row, events).replay()
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # what the workflow raises is in the result
+        raise damaged(f"The history of run {row.id!r}", error) from error
 
 
 async def _unfinished(supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
