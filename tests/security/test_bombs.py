@@ -232,3 +232,31 @@ def test_packed_values_stay_packed(cli: Command, flows: Callable[[str], str]) ->
     said = cli("run", f"{module}:flow", "--input", json.dumps(packed), "--id", "r")
     assert said.out == f"{len(packed)}\n"
     assert asked("SELECT max(length(payload)) FROM events")[0][0] < 2 * len(packed)
+
+
+@pytest.mark.parametrize("deadline", ["999999999999d", "9" * 300, "99999999w"])
+def test_a_time_that_no_calendar_has_can_be_looked_at(cli: Command, deadline: str) -> None:
+    """A deadline in a million years breaks no list and no timeline."""
+    cli("run", f"{FLOWS}:listen", "--id", "l-1", "--deadline", deadline)
+    for words in (
+        ["show", "l-1"],
+        ["show", "l-1", "--json"],
+        ["runs"],
+        ["runs", "--json"],
+        ["inbox"],
+        ["export"],
+        ["runs", "--since", f"{deadline}w"],
+    ):
+        assert cli(*words).status in (0, 2), words
+    assert "9999-12-31" in cli("show", "l-1").out
+
+
+def test_a_time_that_cannot_be_counted_is_refused(cli: Command) -> None:
+    """A number of seconds beyond every number is bad input."""
+    for words in (
+        ["run", f"{FLOWS}:listen", "--deadline", "9" * 400],
+        ["runs", "--since", "9" * 400 + "d"],
+        ["inbox", "--older-than", "9" * 400],
+    ):
+        said = cli(*words)
+        assert (said.status, said.err.count("\n")) == (2, 1)

@@ -81,7 +81,14 @@ def seconds_given(text: str | None, option: str) -> float | None:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise InvalidInput(f"{option} is no duration: {text!r}. Write 90s, 15m, 2h or 7d.")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    return _seconds(found, option)
+
+
+def _seconds(found: re.Match[str], option: str) -> float:
+    number = float(found[1]) * _UNITS[found[2] or "s"]
+    if number == float("inf"):
+        raise InvalidInput(f"{option} is longer than can be counted: {found[0][:60]!r}. Write 90s, 15m, 2h or 7d.")
+    return number
 
 
 def time_given(text: str | None, option: str, now: float) -> float | None:
@@ -90,7 +97,7 @@ def time_given(text: str | None, option: str, now: float) -> float | None:
         return None
     found = _DURATION.fullmatch(text.strip())
     if found is not None and found[2]:
-        return now - float(found[1]) * _UNITS[found[2]]
+        return now - _seconds(found, option)
     try:
         return datetime.datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):

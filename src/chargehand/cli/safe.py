@@ -91,12 +91,23 @@ def holds_mark(value: Any) -> bool:
 
 def moment(time: float) -> str:
     """Return a time as this machine's own zone writes it."""
-    return datetime.datetime.fromtimestamp(time).astimezone().isoformat(sep=" ", timespec="seconds")
+    return datetime.datetime.fromtimestamp(_on_the_calendar(time), datetime.UTC).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def iso(time: float | None) -> str | None:
     """Return a time in UTC for JSON."""
-    return None if time is None else datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat().replace("+00:00", "Z")
+    if time is None:
+        return None
+    return datetime.datetime.fromtimestamp(_on_the_calendar(time), datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+_FIRST, _LAST = -62_135_510_400.0, 253_402_214_400.0
+"""2 January of the year 1 and 31 December 9999, in UTC: a day less than calendars have, for the sake of time zones."""
+
+
+def _on_the_calendar(time: float) -> float:
+    """Return a time that calendars have: a deadline in a million years is one all the same."""
+    return min(max(time, _FIRST), _LAST)
 
 
 def duration(seconds: float) -> str:
