@@ -9,6 +9,9 @@ _ALL = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.d
 FEW = settings(max_examples=15, derandomize=True, deadline=None, database=None, suppress_health_check=_ALL)
 """For the quick tests: always the same values, so that a red test is red again."""
 
+FEWER = settings(FEW, max_examples=7)
+"""For quick tests of which each value drives whole runs."""
+
 MANY = settings(max_examples=400, deadline=None, database=None, suppress_health_check=_ALL, print_blob=True)
 """For the slow tests: other values each time; what fails is printed as a line that repeats it."""
 

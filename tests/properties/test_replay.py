@@ -36,7 +36,7 @@ from chargehand.events import Event
 from chargehand.supervise.check import Check
 from chargehand.testing import Supervised, SupervisedRun
 
-from .conftest import FEW, SOME
+from .conftest import FEWER, SOME
 
 Op = tuple[str, Any]
 
@@ -266,7 +266,7 @@ def tried(holds: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
 @pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
 def test_replay(holds: Callable[..., Coroutine[Any, Any, None]]) -> None:
     """Each property holds for a few programs, always the same."""
-    FEW(given(**PROPERTIES[holds])(tried(holds)))()
+    FEWER(given(**PROPERTIES[holds])(tried(holds)))()
 
 
 @pytest.mark.slow
