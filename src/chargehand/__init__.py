@@ -55,6 +55,7 @@ from chargehand.supervise.decisions import (
 from chargehand.supervise.decorators import agent, effect, read, step, workflow
 from chargehand.supervise.definitions import Approval
 from chargehand.supervise.gates import ahead_by, gate, human, quorum
+from chargehand.supervise.resources import Resource
 from chargehand.supervise.verbs import (
     Failed,
     Finished,
@@ -70,7 +71,7 @@ from chargehand.supervise.verbs import (
     uuid4,
     wait_signal,
 )
-from chargehand.supervisor import Resource, RunView, Supervisor, run_sync
+from chargehand.supervisor import RunView, Supervisor, run_sync
 from chargehand.verdicts import Clarify, Done, Fact, Feedback, GateContext, Verdict
 
 __version__ = "0.1.0"

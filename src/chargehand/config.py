@@ -28,7 +28,6 @@ Kind = Literal["text", "list", "seconds", "count", "approve"]
 APPROVE = ("declared", "final", "every")
 FILE, PYPROJECT = "chargehand.toml", "pyproject.toml"
 FILE_BYTES_MAX = 1 << 20
-CHAIN_KEY_CHARS_MIN = 16
 
 DEFAULT_REDACT = (
     "password", "passwd", "secret", "token", "access_token", "refresh_token", "api_key", "apikey", "authorization",
@@ -58,17 +57,27 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("lease", "CHARGEHAND_LEASE", "seconds", _PACE.lease, "how long a worker may stand still before it stops counting as ticking"),
     Setting("silent_after", "CHARGEHAND_SILENT_AFTER", "seconds", _PACE.silent_after, "after how long without a beat runs are taken over"),
     Setting("keep_loaded", "CHARGEHAND_KEEP_LOADED", "count", _PACE.keep_loaded, "how many waiting runs stay in memory"),
+    Setting(
+        "chain_key_file",
+        "CHARGEHAND_CHAIN_KEY_FILE",
+        "text",
+        "",
+        "the file that holds the key of the journal's hash chains, which seals mail too",
+    ),
     Setting("redact", "CHARGEHAND_REDACT", "list", DEFAULT_REDACT, "names of keys whose values are not shown or exported"),
 )
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 VARIABLES_ONLY: dict[str, str] = {
     "CHARGEHAND_CONFIG": "the configuration file, instead of the one found upwards",
-    "CHARGEHAND_CHAIN_KEY": "keys the journal's hash chains and seals mail; the same for every process of a journal, and never in its file",
+    "CHARGEHAND_CHAIN_KEY": "the key itself of the journal's hash chains, which seals mail too, instead of a file that holds it",
     "CHARGEHAND_PRINCIPAL": "who decides, when --as is not given",
     "CHARGEHAND_SECRET": "the secret of who decides; read when a decision is made, never from the command line",
 }
 """What only an environment variable can say."""
+
+CHAIN_KEY = "CHARGEHAND_CHAIN_KEY"
+CHAIN_KEY_BYTES_MIN = 16
 
 FOREIGN_VARIABLES = re.compile(r"CHARGEHAND_(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT(_\d+_(TCP|UDP)\w*)?)|CHARGEHAND_DATA")
 """Variables of this prefix that others set: Kubernetes for a service of this name, and our own benchmarks."""
@@ -105,7 +114,9 @@ class Settings:
     lease: float = _PACE.lease
     silent_after: float = _PACE.silent_after
     keep_loaded: int = _PACE.keep_loaded
+    chain_key_file: str = ""
     redact: tuple[str, ...] = DEFAULT_REDACT
+    chain_key_given: str | None = field(default=None, repr=False)
     principals: Mapping[str, Principal] = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -113,6 +124,31 @@ class Settings:
     def pace(self) -> Pace:
         """Return how a carrier shall look around."""
         return Pace(lease=self.lease, silent_after=self.silent_after, keep_loaded=self.keep_loaded)
+
+    def chain_key(self) -> bytes:
+        """Return the key of the journal's hash chains, empty when none is configured. Raises `BadConfiguration`.
+
+        The file is read here and not before: who only looks needs no key, and may not have it.
+        """
+        if self.chain_key_given is not None:
+            return _checked_key(self.chain_key_given.encode(errors="surrogateescape"), CHAIN_KEY)
+        if not self.chain_key_file:
+            return b""
+        try:
+            return _checked_key(Path(self.chain_key_file).read_bytes(), f"The key in {self.chain_key_file}")
+        except OSError as error:
+            where = self.origins.get("chain_key_file", "chain_key_file")
+            raise BadConfiguration(
+                f"The chain key cannot be read: {self.chain_key_file!r}: {error.strerror}. {where} names this file."
+            ) from error
+
+
+def _checked_key(raw: bytes, where: str) -> bytes:
+    """Return a key without the line break that an editor puts behind it. Never shows it."""
+    key = raw.strip(b"\r\n")
+    if len(key) < CHAIN_KEY_BYTES_MIN:
+        raise BadConfiguration(f"{where} has {len(key)} bytes. Take at least {CHAIN_KEY_BYTES_MIN}, such as `openssl rand -hex 32` prints.")
+    return key
 
 
 def settings_from(
@@ -141,6 +177,10 @@ def settings_from(
             origins[key] = "option"
     environment = str(values.get("environment", BY_KEY["environment"].default))
     _of_environment(file, document, environment, values, origins)
+    if CHAIN_KEY in variables:
+        if origins.get("chain_key_file") == BY_KEY["chain_key_file"].variable:
+            raise BadConfiguration(f"{CHAIN_KEY} and {BY_KEY['chain_key_file'].variable} are both set. Set one of them.")
+        values["chain_key_given"] = variables[CHAIN_KEY]
     return Settings(**values, principals=_principals(file, document), file=file, origins=origins)
 
 
@@ -213,11 +253,17 @@ def _from_file(file: Path | None, document: Mapping[str, Any]) -> tuple[dict[str
         if key not in BY_KEY or key == "approve":
             if key == "approve":
                 raise BadConfiguration(f"{file}: 'approve' belongs to an environment. Write [environments.NAME] approve = {value!r}.")
+            if key == "chain_key":
+                raise BadConfiguration(
+                    f'{file}: the chain key itself does not belong into this file. Write chain_key_file = "PATH" of a file that holds it.'
+                )
             raise BadConfiguration(_unknown(f"{file}", key, [*(set(BY_KEY) - {"approve"}), *TABLES]))
         values[key] = _checked(BY_KEY[key], value, f"{file}: {key}")
         origins[key] = str(file)
     if "journal" in values and file is not None:
         values["journal"] = beside(values["journal"], file.parent)
+    if "chain_key_file" in values and file is not None:
+        values["chain_key_file"] = str(file.parent / Path(values["chain_key_file"]).expanduser())
     return values, origins
 
 
@@ -324,16 +370,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 # -- secrets ----------
-
-
-def chain_key_from(variables: Mapping[str, str]) -> bytes:
-    """Return the key of the journal's chains, empty when there is none. Raises `BadConfiguration` for one that can be guessed."""
-    key = variables.get("CHARGEHAND_CHAIN_KEY")
-    if key is None:
-        return b""
-    if len(key) < CHAIN_KEY_CHARS_MIN:
-        raise BadConfiguration(f"CHARGEHAND_CHAIN_KEY has {len(key)} characters. Take at least {CHAIN_KEY_CHARS_MIN}, drawn at random.")
-    return key.encode(errors="surrogateescape")
 
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 3

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -187,9 +187,7 @@ class Codec:
             if text.count("[") + text.count("{") > NESTING_MAX:
                 from_json(text)  # what is nested too deep could be written, and never be read again
         except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise Unserialisable(
-                f"{self.where} cannot be written to the journal: {_short(value)}: {error}. Give plain data, a dataclass or a Pydantic model."
-            ) from error
+            raise Unserialisable(f"{self.where} cannot be written to the journal: {_short(value)}: {_mended(error)}") from error
         if size > VALUE_BYTES_MAX:
             raise TooLarge(_too_large(self.where, size))
         return form
@@ -209,6 +207,13 @@ class Codec:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema."""
         return self.adapter.json_schema()
+
+
+def _mended(error: Exception) -> str:
+    """Return why a value has no JSON form, and what to do."""
+    if isinstance(error, ValueError) and str(error).startswith("Out of range float"):
+        return "JSON has no NaN and no infinity. Give None or a text for it, or raise an error that says why there is no number."
+    return f"{error}. Give plain data, a dataclass or a Pydantic model."
 
 
 def _too_large(where: str, size: int) -> str:
@@ -277,8 +282,7 @@ class Filled:
     annotation: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The checked arguments of one call: values by name, and their identity digest."""
 
     values: dict[str, Any]
@@ -320,6 +324,7 @@ class Contract:
             raise MissingAnnotation(f"{name} has no result type. Annotate what it gives back (-> None when nothing).")
         self.parameters = tuple(parameters)
         self.filled = tuple(filled)
+        self.resources = tuple(parameter.annotation for parameter in filled if parameter.what == "resource")
         self.signature = inspect.Signature(public, return_annotation=hints.get("return", MISSING))
         result = hints.get("return", type(None))
         self.result = Codec(_without_clarify(result), f"the result of {name}")
@@ -330,8 +335,12 @@ class Contract:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """Check arguments and digest them. Raises `InvalidInput` that names the argument and the value."""
-        given = self._given(args, kwargs)
-        return self._digested({name: self._checked(self._by_name[name], value) for name, value in given.items()})
+        values = self._given(args, kwargs)
+        for name, value in values.items():
+            parameter = self._by_name[name]
+            if not (parameter.codec.scalar and type(value) is parameter.codec.annotation):
+                values[name] = self._checked(parameter, value)
+        return self._digested(values)
 
     def from_record(self, forms: Mapping[str, Any]) -> Arguments:
         """Make arguments again from their JSON forms by name, checked. Raises `InvalidInput`."""
@@ -377,7 +386,9 @@ class Contract:
             try:
                 identity[parameter.name] = parameter.codec.identity(value)
             except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-                raise Unserialisable(f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {error}") from error
+                raise Unserialisable(
+                    f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {_mended(error)}"
+                ) from error
         try:
             if self._plain:  # nothing nested that would have to be sorted: six times as fast
                 return Arguments(values, hashlib.sha256(to_json(identity)).hexdigest()[:32])

@@ -103,7 +103,6 @@ class TooLarge(Unserialisable):
     """A value is larger than the journal takes."""
 
     code = "too-large"
-    blame: ClassVar[Blame] = "yours"
 
 
 class RunConflict(ChargehandError):
@@ -121,6 +120,13 @@ class UnknownRun(ChargehandError):
     """There is no run of this id in the journal."""
 
     code = "unknown-run"
+    blame: ClassVar[Blame] = "yours"
+
+
+class Erased(ChargehandError):
+    """What is asked for was erased from the journal."""
+
+    code = "erased"
     blame: ClassVar[Blame] = "yours"
 
 
@@ -383,6 +389,13 @@ class JournalNewer(JournalError):
     code = "journal-newer"
 
 
+class WrongChainKey(JournalError):
+    """The journal's hash chains were made with another key than the one given, or with one and none is given."""
+
+    code = "wrong-chain-key"
+    blame: ClassVar[Blame] = "yours"
+
+
 class JournalOnNetwork(JournalError):
     """The journal lies on a network file system, where file locks cannot be trusted."""
 
@@ -417,11 +430,7 @@ class Unloading(ControlSignal):
 
 
 def _all_subclasses(root: type[E]) -> list[type[E]]:
-    found: list[type[E]] = []
-    for child in root.__subclasses__():
-        found.append(child)
-        found.extend(_all_subclasses(child))
-    return found
+    return [kind for child in root.__subclasses__() for kind in (child, *_all_subclasses(child))]
 
 
 _FAILURES: dict[str, type[Failure]] = {}
@@ -452,22 +461,18 @@ EXITS: dict[int, str] = {
     EXIT_WAITING: "something waits for a person, or a decision was not taken up in time",
     EXIT_PARKED: "a run is parked: a letter, a doubt, or code that no longer fits",
     EXIT_JOURNAL: "the journal is not there, not readable, full, locked, damaged or newer",
-    EXIT_UNKNOWN: "there is no such run, entry or workflow",
-    EXIT_REFUSED: "refused: by the rules of a decision, another environment, or another input under the same id",
+    EXIT_UNKNOWN: "there is no such run, entry or workflow, or what it held was erased",
+    EXIT_REFUSED: "refused: by the rules of a decision, a value that does not fit what waits, another environment, or another input under the same id",
     EXIT_DEFECT: "a defect in Chargehand",
 }
 """What each exit status of the command line means."""
 
 _EXIT: dict[str, int] = {
-    "unknown-run": EXIT_UNKNOWN,
-    "unknown-entry": EXIT_UNKNOWN,
-    "unknown-workflow": EXIT_UNKNOWN,
-    "decision-refused": EXIT_REFUSED,
-    "wrong-environment": EXIT_REFUSED,
-    "run-conflict": EXIT_REFUSED,
-}
+    "unknown-run": EXIT_UNKNOWN, "erased": EXIT_UNKNOWN, "unknown-entry": EXIT_UNKNOWN, "unknown-workflow": EXIT_UNKNOWN,
+    "decision-refused": EXIT_REFUSED, "wrong-environment": EXIT_REFUSED, "run-conflict": EXIT_REFUSED,
+}  # fmt: skip
 _HTTP: dict[str, int] = {
-    "unknown-run": 404, "unknown-entry": 404, "unknown-workflow": 404, "run-conflict": 409, "decision-refused": 409,
+    "unknown-run": 404, "erased": 410, "unknown-entry": 404, "unknown-workflow": 404, "run-conflict": 409, "decision-refused": 409,
     "wrong-environment": 403, "denied": 403, "invalid-input": 422, "unserialisable": 422, "key-conflict": 422, "too-large": 413,
     "timed-out": 504, "deadline-passed": 504, "breaker-open": 503,
 }  # fmt: skip
@@ -475,10 +480,8 @@ _HTTP: dict[str, int] = {
 
 def exit_status(error: ChargehandError) -> int:
     """Return the command line's exit status for an error."""
-    if isinstance(error, JournalError):
-        return EXIT_JOURNAL
-    if isinstance(error, Failure):
-        return EXIT_FAILED
+    if isinstance(error, JournalError | Failure):
+        return EXIT_JOURNAL if isinstance(error, JournalError) else EXIT_FAILED
     if error.blame == "ours":
         return EXIT_DEFECT
     return _EXIT.get(error.code, EXIT_USAGE)

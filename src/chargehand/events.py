@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chargehand.errors import JournalCorrupt
 
@@ -81,8 +80,7 @@ EVENT_TYPES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event with its decoded payload. `time` is in seconds since the epoch, UTC."""
 
     seq: int
@@ -92,8 +90,7 @@ class Event:
     payload: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One event as a journal stores it: `payload` is JSON, `hash` chains it to the event before."""
 
     seq: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -88,22 +89,52 @@ class Spent:
         return cls(form["tokens"], Decimal(form["usd"]), form["calls"], form["seconds"], True)
 
 
-def exceeds(budget: Budget, spent: Spent, wanted: Spent) -> str | None:
-    """Return which bound of the budget `spent + wanted` would break, as a sentence, or None."""
-    total = spent + wanted
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The bound of a budget that a call would break: which one, how much of it is spent and reserved, how much the call wants."""
+
+    bound: str
+    allowed: int | float | Decimal
+    spent: int | float | Decimal
+    reserved: int | float | Decimal
+    wanted: int | float | Decimal
+
+    def __str__(self) -> str:
+        unit = "US dollars" if self.bound == "usd" else self.bound
+        return (
+            f"{_plain(self.allowed)} {unit} are allowed, {_plain(self.spent)} are spent, {_plain(self.reserved)} are reserved by calls "
+            f"under way, {_plain(self.wanted)} more are wanted"
+        )
+
+
+def _plain(amount: int | float | Decimal) -> str:
+    return f"{amount:.3f}".rstrip("0").rstrip(".") if isinstance(amount, float) else str(amount)
+
+
+def exceeds(budget: Budget, spent: Spent, reserved: Spent, wanted: Spent) -> Exhausted | None:
+    """Return which bound of the budget `spent + reserved + wanted` would break, or None."""
+    total = spent + reserved + wanted
     for name in ("tokens", "usd", "calls", "seconds"):
         bound = getattr(budget, name)
         if bound is not None and getattr(total, name) > bound:
-            return f"{getattr(spent, name)} {name} are spent or reserved, {getattr(wanted, name)} more are wanted, {bound} are allowed."
+            return Exhausted(name, bound, getattr(spent, name), getattr(reserved, name), getattr(wanted, name))
     return None
+
+
+Per = Callable[[Any], Hashable]
+"""What a place or a rate is counted for: a function of the call, whose arguments are its attributes."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtOnce:
-    """At most `n` calls at the same time in this process; with `per`, for each value that it returns for a call."""
+    """At most `n` at the same time in this process: calls, or runs of a workflow. Who comes later waits, and uses no attempt.
+
+    With ``per=lambda call: call.customer`` there are `n` places for each value that it returns; calls only. An attempt of an
+    agent keeps its place to its end, also while its body waits for a person.
+    """
 
     n: int
-    per: Any = None
+    per: Per | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -112,10 +143,14 @@ class AtOnce:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `n` calls in any `per_seconds` seconds in this process."""
+    """At most `n` begin in any `per_seconds` seconds in this process: calls, or runs of a workflow. Who comes later waits.
+
+    With ``per=lambda call: call.customer`` each value that it returns has a rate of its own; calls only.
+    """
 
     n: int
     per_seconds: float = 1.0
+    per: Per | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1 or self.per_seconds <= 0:
@@ -124,10 +159,18 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Open after `failures` transient failures in a row; one call is let through again after `rest` seconds."""
+    """Opens after `failures` transient failures in a row. While it is open calls wait, and use no attempt.
+
+    After `rest` seconds one call is let through: if it succeeds the breaker closes, if it fails it is open for another `rest`.
+    A permanent failure (a 404, a `ValueError`, what `raises=` names) says nothing about the service and changes nothing.
+    """
 
     failures: int = 5
     rest: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or self.rest < 0:
+            raise ValueError("Breaker needs at least 1 failure and a rest of at least 0 seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +192,30 @@ class BreakerState:
         return 0.0 if self.opened is None else max(0.0, self.opened + breaker.rest - now)
 
 
-@dataclass(slots=True)
 class RateWindow:
-    """The calls of the last window, as monotonic times."""
+    """The last `n` beginnings under a rate, as monotonic times, oldest first. They may lie ahead, when they are booked."""
 
-    rate: Rate
-    starts: list[float] = field(default_factory=list)
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self._begun: deque[float] = deque(maxlen=rate.n)
+
+    def pause(self, now: float) -> float:
+        """Return in how many seconds one may begin; 0 when now."""
+        return 0.0 if len(self._begun) < self.rate.n else max(0.0, self._begun[0] + self.rate.per_seconds - now)
 
     def take(self, now: float) -> float:
-        """Take a place now and return 0, or return in how many seconds to ask again."""
-        self.starts = [start for start in self.starts if start > now - self.rate.per_seconds]
-        if len(self.starts) < self.rate.n:
-            self.starts.append(now)
-            return 0.0
-        return self.starts[0] + self.rate.per_seconds - now
+        """Begin now and return 0, or return in how many seconds to ask again."""
+        pause = self.pause(now)
+        if pause <= 0:
+            self._begun.append(now)
+        return pause
+
+    def book(self, now: float) -> float:
+        """Take the next beginning that there is room for; return in how many seconds it is."""
+        pause = self.pause(now)
+        self._begun.append(now + pause)
+        return pause
+
+    def over(self, now: float) -> bool:
+        """Say whether nothing that has begun counts any more."""
+        return not self._begun or self._begun[-1] + self.rate.per_seconds <= now

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from chargehand.carriers.embedded import EmbeddedCarrier, Pace
+from chargehand.carriers.embedded import EmbeddedCarrier, End, Pace
 from chargehand.clocks import SystemClock
 from chargehand.contracts import Codec, explain
 from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.durable import (
     FINAL_STATUSES,
     Clock,
+    Created,
     Journal,
+    Mail,
     NewMail,
     NewRun,
     RunFilter,
@@ -32,56 +32,47 @@ from chargehand.durable import (
 from chargehand.errors import (
     BadConfiguration,
     DecisionRefused,
-    DefinitionError,
+    Erased,
     InsideLoop,
     InvalidInput,
-    RunConflict,
     UnknownEntry,
     UnknownRun,
-    UnknownWorkflow,
     WrongEnvironment,
 )
-from chargehand.events import Event, Record, chain_hash
+from chargehand.events import Event
+from chargehand.journals.chain_keys import check_chain_key
 from chargehand.limits import Seconds, seconds
-from chargehand.starting import check_id, check_json, check_tags, difference, given_back, journal_at, last_of, refuse_main
+from chargehand.starting import (
+    Started,
+    check_json,
+    given_back,
+    journal_at,
+    last_of,
+    new_run,
+    refuse_another,
+    refuse_another_input,
+    refuse_main,
+    refuse_second,
+    refuse_second_resume,
+)
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
 from chargehand.supervise.definitions import WorkflowDefinition, registry_of
 from chargehand.supervise.discover import effects_of
 from chargehand.supervise.failing import failure_of
+from chargehand.supervise.gauges import Gauges
 from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
+from chargehand.supervise.resources import Resource, Resources
 from chargehand.supervise.seals import is_sealed, sealed
-from chargehand.supervise.site import Gauges, Resources, Site
+from chargehand.supervise.site import Site
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _START_BATCH = 1000
 _POLL_SECONDS = 0.25
 _LOCAL_POLL_SECONDS = 5.0
-
-
-class Resource(Generic[R]):
-    """Anything a call needs and a journal must not hold: a client, a pool, a secret.
-
-    Args:
-        kind: the type by which calls ask for it.
-        factories: per environment, a callable without arguments that makes it (or an awaitable, or an async context
-            manager). A factory alone serves every environment. A supervisor keeps its own environment's factory and never
-            looks at another's.
-    """
-
-    def __init__(self, kind: type[R], factories: Mapping[str, Callable[[], Any]] | Callable[[], Any]) -> None:
-        self.kind = kind
-        self._factories = factories
-
-    def factory_for(self, environment: str) -> Callable[[], Any] | None:
-        """Return the factory of one environment."""
-        if callable(self._factories):
-            return self._factories
-        return self._factories.get(environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +96,9 @@ class RunView(Generic[T]):
 
         Closing the waiting client leaves the run alone.
         """
-        waiting = self._supervisor.wait_ended(self.id)
-        row = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
-        return await self._supervisor.outcome(row, self._result)  # type: ignore[no-any-return]
+        waiting = self._supervisor.end_of(self.id)
+        workflow, end = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
+        return self._supervisor.value_of(self.id, workflow, end, self._result)  # type: ignore[no-any-return]
 
     async def events(self) -> list[Event]:
         """Return the run's events so far."""
@@ -162,7 +153,7 @@ class Supervisor:
             workflows=self.workflows,
             effects=effects_of(list(workflows)),
             resources=Resources(kept, environment),
-            gauges=Gauges(self.clock),
+            gauges=Gauges(self.clock, {resource.kind: resource.limits for resource in resources}),
             approve=approve,
             ladder=None if ladder is None else checked_ladder(ladder),
             silent_after=pace.silent_after - pace.lease,  # the last beat may be so much older than the last commit
@@ -170,24 +161,40 @@ class Supervisor:
         )
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
-        self._ends: dict[str, list[asyncio.Future[None]]] = {}
+        self._ends: dict[str, list[asyncio.Future[End | None]]] = {}
+        self._key_fits = False
 
     async def __aenter__(self) -> Supervisor:
         await self.journal.open()
-        if self.carrier is not None:
-            await self.carrier.start()
+        try:
+            if self.carrier is not None:
+                await self.check_chain_key()
+                await self.carrier.start()
+        except BaseException:
+            await self.journal.close()
+            raise
         return self
+
+    async def check_chain_key(self) -> None:
+        """Raise `WrongChainKey` when the journal was begun with another key. Done before anything is signed or sealed; reading needs no key."""
+        if not self._key_fits:
+            await check_chain_key(self.journal)
+            self._key_fits = True
 
     async def __aexit__(self, *_: Any) -> None:
         await self.close()
 
     async def close(self, grace: Seconds = 30.0) -> None:
         """Let calls in flight settle, leave every run to others, close the journal."""
-        if self.carrier is not None:
-            await self.carrier.drain(seconds(grace))
-        await self.site.resources.close()
-        self.site.threads.shutdown(wait=False)
-        await self.journal.close()
+        try:
+            if self.carrier is not None:
+                await self.carrier.drain(seconds(grace))
+        finally:  # whatever the disk says: a journal that stays open keeps its worker alive in the eyes of the others
+            try:
+                await self.site.resources.close()
+            finally:
+                self.site.threads.shutdown(wait=False)
+                await self.journal.close()
 
     # -- starting ----------
 
@@ -224,13 +231,10 @@ class Supervisor:
     async def _start_batch(
         self, calls: Sequence[tuple[Call[T], str]], tags: Mapping[str, str], deadline: Seconds | None, by: str | None
     ) -> list[RunView[T]]:
-        drafts = [self._new_run(call, id, tags, deadline, by) for call, id in calls]
-        owner = self.site.worker if self.carrier is not None else None
-        created = await self.journal.create([new for new, _ in drafts], owner)
-        if self.carrier is not None:
-            for (_, event), made in zip(drafts, created, strict=True):
-                if not made.existed:
-                    self.carrier.drive(made.row, [event])
+        started = Started(self.workflows, self.environment, self.clock.now(), self.journal.chain_key, tags, deadline, by)
+        drafts = [new_run(call, id, started) for call, id in calls]
+        await self.check_chain_key()
+        created = await self._create(drafts)
         views: list[RunView[T]] = []
         for (call, id), (new, event), made in zip(calls, drafts, created, strict=True):
             if made.existed:
@@ -238,49 +242,31 @@ class Supervisor:
             views.append(RunView(id, self, call.definition.contract.result))
         return views
 
-    def _new_run(self, call: Call[Any], id: str, tags: Mapping[str, str], deadline: Seconds | None, by: str | None) -> tuple[NewRun, Event]:
-        if not isinstance(call, Call):
-            raise InvalidInput(f"Only a call of a workflow can be started, such as procure(part), not {call!r}.")
-        definition = call.definition
-        if not isinstance(definition, WorkflowDefinition):
-            raise DefinitionError(f"{definition.name} is no workflow. Only a workflow can be started.")
-        if self.workflows.get(definition.full_name) is not definition:
-            known = ", ".join(sorted(self.workflows)) or "none"
-            raise UnknownWorkflow(f"This supervisor was not given the workflow {definition.full_name!r}. It knows: {known}.")
-        check_id(id)
-        check_tags(tags)
-        now = self.clock.now()
-        bound = seconds(deadline) if deadline is not None else definition.deadline
-        record = definition.contract.to_record(call.arguments)
-        payload: dict[str, Any] = {
-            "workflow": definition.full_name,
-            "input": record,
-            "seed": secrets.token_hex(16),
-            "environment": self.environment,
-        }
-        if bound is not None:
-            payload["deadline"] = now + bound
-        if by is not None:
-            payload["by"] = by
-        raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        head = chain_hash(bytes(32), id, 1, now, "run.started", "", hashlib.sha256(raw).digest(), self.journal.chain_key)
-        first = Record(1, now, "run.started", "", raw, head)
-        return NewRun(id, definition.full_name, self.environment, call.arguments.digest, dict(tags), first), first.event()
+    async def _create(self, drafts: Sequence[tuple[NewRun, Event]]) -> list[Created]:
+        """Create runs. This process drives them at once, but those of a workflow with places or a rate: these it claims like any other."""
+        new = [draft for draft, _ in drafts]
+        if self.carrier is None:
+            return await self.journal.create(new, None)
+        bounded = [bool(self.workflows[draft.workflow].limits) for draft in new]
+        made: dict[int, Created] = {}
+        for bound in sorted(set(bounded)):
+            which = [number for number, other in enumerate(bounded) if other == bound]
+            created = await self.journal.create([new[number] for number in which], None if bound else self.site.worker)
+            for number, one in zip(which, created, strict=True):
+                made[number] = one
+                if one.existed:
+                    continue
+                if bound:
+                    self.carrier.wants_place(one.row)
+                else:
+                    self.carrier.drive(one.row, [drafts[number][1]])
+        return [made[number] for number in range(len(new))]
 
     async def _check_same(self, row: RunRow, new: NewRun, event: Event) -> None:
-        if row.workflow != new.workflow:
-            raise RunConflict(f"Run {row.id!r} exists and is of the workflow {row.workflow!r}, not {new.workflow!r}. Use another id.")
-        if row.environment != self.environment:
-            raise WrongEnvironment(
-                f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {self.environment!r}."
-            )
+        refuse_another(row, new)
         if row.input_digest != new.input_digest:
             first = (await self.journal.load(row.number, limit=1))[0].event()
-            differing = difference(first.payload.get("input"), event.payload["input"])
-            raise RunConflict(
-                f"Run {row.id!r} exists with another input, which differs in {', '.join(map(repr, differing))}. Use another id, or the recorded input.",
-                difference=differing,
-            )
+            refuse_another_input(row, first.payload.get("input"), event.payload["input"])
 
     # -- reading ----------
 
@@ -320,9 +306,9 @@ class Supervisor:
         seen = after
         while True:
             row = await self.row(run_id)
-            for record in await self.journal.load(row.number, after=seen):
-                seen = record.seq
-                yield record.event()
+            for event in await loaded(self.journal, row.number, after=seen):
+                seen = event.seq
+                yield event
             if row.status in FINAL_STATUSES and seen >= row.seq:
                 return
             await asyncio.sleep(_POLL_SECONDS / 5)
@@ -330,36 +316,53 @@ class Supervisor:
     async def wait_ended(self, id: str) -> RunRow:
         """Return the run's row once the run has ended."""
         while True:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._ends.setdefault(id, []).append(future)
-            row = await self.row(id)
-            if row.status in FINAL_STATUSES:
-                self._forget(id, future)
-                return row
-            local = self.carrier is not None and row.owner == self.site.worker
-            await asyncio.wait({future}, timeout=_LOCAL_POLL_SECONDS if local else _POLL_SECONDS)
-            self._forget(id, future)
+            with self._end_noticed(id) as left:
+                row = await self.row(id)
+                if row.status in FINAL_STATUSES:
+                    return row
+                local = self.carrier is not None and row.owner == self.site.worker
+                await asyncio.wait({left}, timeout=_LOCAL_POLL_SECONDS if local else _POLL_SECONDS)
 
-    def _forget(self, id: str, future: asyncio.Future[None]) -> None:
-        left = [other for other in self._ends.get(id, []) if other is not future]
-        if left:
-            self._ends[id] = left
-        else:
-            self._ends.pop(id, None)
+    async def end_of(self, id: str) -> End:
+        """Return the name of a run's workflow and the event that ended it, once it has ended. Reads nothing of a run that this process drives."""
+        while self.carrier is not None and self.carrier.drives(id):
+            with self._end_noticed(id) as left:
+                end = await left
+                if end is not None:
+                    return end
+        row = await self.wait_ended(id)
+        return row.workflow, last_of(row, await loaded(self.journal, row.number, after=row.seq - 1))
 
-    def _left(self, id: str) -> None:
+    @contextmanager
+    def _end_noticed(self, id: str) -> Iterator[asyncio.Future[End | None]]:
+        """Give what is done when a driver of this process leaves the run: with its end, or None when it goes on elsewhere."""
+        future: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
+        self._ends.setdefault(id, []).append(future)
+        try:
+            yield future
+        finally:
+            self._ends[id].remove(future)
+            if not self._ends[id]:
+                del self._ends[id]
+
+    def _left(self, id: str, end: End | None) -> None:
         for future in self._ends.get(id, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(end)
 
     async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
         """Return an ended run's value, or raise its failure."""
-        last = last_of(row, await loaded(self.journal, row.number, after=row.seq - 1))
-        if row.status == "completed":
-            definition = self.workflows.get(row.workflow)
+        return self.value_of(row.id, row.workflow, last_of(row, await loaded(self.journal, row.number, after=row.seq - 1)), codec)
+
+    def value_of(self, id: str, workflow: str, end: Event, codec: Codec | None = None) -> Any:
+        """Return the value in the event that ended a run, or raise the failure in it."""
+        if end.payload.get("$erased"):
+            raise Erased("What came of this run was erased.")
+        if end.type == "run.completed":
+            definition = self.workflows.get(workflow)
             codec = codec or (definition.contract.result if definition is not None else None)
-            return last["v"] if codec is None else given_back(row, codec, last["v"])
-        raise failure_of(None, last["e"], "")
+            return end.payload["v"] if codec is None else given_back(id, codec, end.payload["v"])
+        raise failure_of(None, end.payload["e"], "")
 
     # -- deciding ----------
 
@@ -424,13 +427,7 @@ class Supervisor:
         if int(entry.shows.get("votes") or 1) > 1:
             return
         row = await self.row(entry.run_id)
-        for mail in await self.journal.mail([row.number]):
-            genuine = is_sealed(self.journal.chain_key, row.id, mail.kind, mail.time, mail.body)
-            if mail.kind == "decision" and mail.body.get("entry") == entry.id and genuine:
-                who = (mail.body.get("by") or {}).get("id")
-                raise DecisionRefused(
-                    f"{entry.id!r} was decided already: {mail.body.get('decision')} by {who}. It is carried out as soon as a worker sees it."
-                )
+        refuse_second(entry, await self._letters(row))
 
     async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
         """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
@@ -442,8 +439,17 @@ class Supervisor:
         await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
 
     async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
-        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right."""
+        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right.
+
+        Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
+        """
+        refuse_second_resume(run_id, await self._letters(await self.row(run_id)))
         await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
+
+    async def _letters(self, row: RunRow) -> list[Mail]:
+        """Return what lies in a run's mailbox, without what a driver will ignore because it bears no seal."""
+        letters = await self.journal.mail([row.number])
+        return [one for one in letters if is_sealed(self.journal.chain_key, row.id, one.kind, one.time, one.body)]
 
     async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:
         row = await self.row(run_id)
@@ -451,6 +457,7 @@ class Supervisor:
             raise WrongEnvironment(
                 f"Run {run_id!r} belongs to the environment {row.environment!r}; this process serves {self.environment!r}."
             )
+        await self.check_chain_key()
         now = self.clock.now()
         await self.journal.post([NewMail(run_id, kind, sealed(self.journal.chain_key, run_id, kind, now, body), now)])
         if self.carrier is not None:

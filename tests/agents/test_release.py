@@ -23,6 +23,7 @@ from chargehand import (
     retry,
     workflow,
 )
+from chargehand.testing import Supervised
 
 done: list[str] = []
 seen: dict[str, asyncio.Event] = {}
@@ -120,6 +121,7 @@ async def test_a_release_waits_for_the_outcome_of_an_abandoned_effect() -> None:
 @agent(role="Fails.", breaker=Breaker(1, 3600), ladder=[retry(2), give_up()], retry_errors=Retry(attempts=1))
 async def fails() -> int:
     """Fail."""
+    done.append("tried")
     raise RuntimeError("boom")
 
 
@@ -133,13 +135,16 @@ async def breaks() -> int:
     return await fails()
 
 
-async def test_an_open_breaker_is_an_error_of_the_attempt() -> None:
-    """It fails the agent by its ladder; it does not stop the driver."""
-    async with Supervisor("memory:", [breaks]) as supervisor:
-        run = await supervisor.start(breaks())
-        with pytest.raises(Failure, match="in a row"):
-            await run.result(5)
-    assert done == ["failed"]
+async def test_an_open_breaker_uses_no_attempt(supervised: Supervised) -> None:
+    """While it is open no attempt is made and none is counted; what fails is the body, on its own."""
+    run = await supervised.start(breaks())
+    await supervised.rest()
+    assert (done, await run.status()) == (["tried", "failed"], "waiting")
+    await supervised.advance(3599)
+    assert done == ["tried", "failed"]
+    with pytest.raises(Failure, match="boom"):
+        await run.result()
+    assert done == ["tried", "failed", "tried"]
 
 
 async def _look() -> str:

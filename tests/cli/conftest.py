@@ -89,7 +89,7 @@ class Started:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def ended(self, timeout: float = 20.0) -> Said:
+    def ended(self, timeout: float = 60.0) -> Said:
         """Wait for its end."""
         out, err = self.process.communicate(timeout=timeout)
         return Said(self.process.returncode, out, err)

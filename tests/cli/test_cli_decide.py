@@ -157,6 +157,61 @@ def test_a_signal_reaches_its_run(cli: Command) -> None:
     assert cli(*words).out == "42\n"
 
 
+def test_a_signal_that_nothing_waits_for_is_said(cli: Command, shop: Command) -> None:
+    """A signal under another name than the one that is waited for is kept, and the sender hears so, with the near name."""
+    cli("run", f"{SHOP}:listen", "--id", "l-1")
+    said = cli("signal", "l-1", "goo", "--value", "42")
+    assert said.status == 0
+    assert "it waits for 'go'. Did you mean 'go'? It is kept" in said.err
+    assert cli("signal", "l-1", "goo", "--json").json["waits_for"] == ["go"]
+    shop("pay", 500, id="p-1")
+    assert "it waits for none" in cli("signal", "p-1", "go").err
+
+
+def test_a_signal_that_cannot_fit_is_refused(cli: Command) -> None:
+    """With the code at hand, a value that does not fit what the run waits for is refused before it is sent; without it, that is said."""
+    words = ("run", f"{SHOP}:listen", "--id", "l-1")
+    cli(*words)
+    said = cli("signal", "l-1", "go", "--value", '"x"', "--code", f"{SHOP}:listen")
+    assert (said.status, said.out) == (7, "")
+    assert "waits for the signal 'go' at wait_signal" in said.err
+    assert '"x" does not fit: value: Input should be a valid integer' in said.err
+    assert cli(*words).status == 3
+    assert "mail.ignored" not in cli("show", "l-1", "--json").out
+    said = cli("signal", "l-1", "go", "--value", "42")
+    assert "seen when a worker takes it up" in said.err
+    second = cli("signal", "l-1", "go", "--value", '"x"', "--code", f"{SHOP}:listen", "--json")
+    assert (second.status, second.json["checked"]) == (0, False), "the first one may take the wait"
+    assert cli(*words).out == "42\n"
+
+
+def test_configured_code_checks_what_is_given(cli: Command, shop: Command) -> None:
+    """Answers, edits and results are held against the types of the configured workflows, and nothing unfit is sent."""
+    with open("chargehand.toml", "w") as file:
+        file.write(f'workflows = ["{SHOP}:ask_freely", "{SHOP}:pay", "{SHOP}:review"]\n')
+    shop("ask_freely", "Why?", id="q-1")
+    shop("pay", 500, id="p-1")
+    shop("review", "birds", id="r-1")
+    for words, told in (
+        (("answer", "q-1", "12"), "12 does not fit: value: Input should be a valid string"),
+        (("approve", "p-1", "--edit", '{"amount": "much"}'), "charge(amount) does not fit"),
+        (("resolve", "p-1", "--done", "12"), "the result does not fit"),
+        (("release", "r-1", "--edit", "12", "--reason", "x"), "12 does not fit"),
+    ):
+        said = cli(*words)
+        assert (said.status, said.out) == (7, ""), words
+        assert told in said.err
+    assert cli("answer", "q-1", "because").status == 0
+    assert cli("answer", "q-1", "because", "--code", f"{SHOP}:pay").status == 2
+
+
+def test_an_edit_of_another_name_is_refused(cli: Command, shop: Command) -> None:
+    """An edit names arguments that the entry shows; a misspelt one is no new argument."""
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1", "--edit", '{"amuont": 5}')
+    assert (said.status, "Did you mean 'amount'?" in said.err) == (2, True)
+
+
 def test_a_mended_run_is_resumed(cli: Command, shop: Command, tmp_path: object) -> None:
     """A run that is parked because its code is broken goes on from the same step once the code is mended."""
     assert shop("broken", 4, id="b-1").status == 4
@@ -166,6 +221,18 @@ def test_a_mended_run_is_resumed(cli: Command, shop: Command, tmp_path: object) 
     assert shop("broken", 4, id="b-1").out == "5\n"
     steps = [event for event in cli("show", "b-1", "--json").json["events"] if event["type"] == "call.done"]
     assert len(steps) == 1
+
+
+def test_a_second_resume_is_no_second_letter(cli: Command, shop: Command) -> None:
+    """A run that was told to go on is not told so again before a worker has seen it; once it has, it may be."""
+    shop("broken", 4, id="b-1")
+    assert cli("resume", "b-1").status == 0
+    said = cli("resume", "b-1", "--accept", "added")
+    assert said.status == 7
+    assert "was told to go on already by" in said.err
+    assert shop("broken", 4, id="b-1").status == 4
+    assert "mail.ignored" not in cli("show", "b-1", "--json").out
+    assert cli("resume", "b-1").status == 0
 
 
 def test_a_cancelled_run_is_rolled_back(cli: Command, shop: Command) -> None:
@@ -182,7 +249,7 @@ def test_one_of_several_entries_has_to_be_named(cli: Command, shop: Command) -> 
     """A run's id stands for its entry only while there is one that can be decided so."""
     shop("pay", 500, id="p-1")
     said = cli("redrive", "p-1")
-    assert (said.status, "p-1" in said.err) == (6, True)
+    assert (said.status, "chargehand approve p-1/charge" in said.err) == (7, True)
     said = cli("redrive", "p-1/charge")
     assert said.status == 7
     assert "chargehand approve p-1/charge" in said.err
@@ -190,7 +257,7 @@ def test_one_of_several_entries_has_to_be_named(cli: Command, shop: Command) -> 
 
 def test_waiting_for_the_answer_needs_a_worker(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --wait and no worker the decision is on disk all the same, and the status says that it was not taken up."""
-    monkeypatch.setattr("chargehand.cli.deciding.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("chargehand.cli.posting.WAIT_SECONDS", 0.2)
     shop("pay", 500, id="p-1")
     said = cli("approve", "p-1", "--wait")
     assert said.status == 3
@@ -240,6 +307,31 @@ def test_a_principal_decides_with_a_secret(cli: Command, shop: Command, monkeypa
     assert shop("ask", "Now?", id="q-1").out == "true\n"
     answered = [event for event in cli("show", "q-1", "--json").json["events"] if event["type"] == "question.answered"]
     assert answered[0]["payload"]["by"] == {"id": "eve", "roles": ["boss"]}
+
+
+@pytest.mark.usefixtures("boss")
+def test_a_missing_role_is_told_with_who_has_it(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lacks the role hears which principals have it, and an entry says so to whoever looks at it."""
+    monkeypatch.setenv("CHARGEHAND_SECRET", "correct horse")
+    shop("ask", "Now?", "--as", "bob", id="q-1")
+    said = cli("answer", "q-1", "true", "--as", "bob")
+    assert said.status == 7
+    assert "'bob' does not have the role 'boss', which decides 'q-1/ask_human'. eve has it: --as NAME." in said.err
+    assert "the role boss: eve has it" in cli("inbox", "q-1").out
+
+
+def test_a_role_that_nobody_has_is_told_with_how_one_gets_it(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a principal that has the role, the message names the table and the command that makes an entry of it; both work."""
+    shop("ask", "Now?", id="q-1")
+    said = cli("answer", "q-1", "true")
+    assert said.status == 7
+    assert "roles are given by [principals.NAME] in chargehand.toml" in said.err
+    assert "`chargehand principal NAME --role boss`" in said.err
+    assert "No principal has it" in cli("inbox", "q-1").out
+    monkeypatch.setenv("CHARGEHAND_SECRET", "correct horse")
+    with open("chargehand.toml", "w") as file:
+        file.write(cli("principal", "ann", "--role", "boss").out)
+    assert cli("answer", "q-1", "true", "--as", "ann").status == 0
 
 
 def test_without_principals_whoever_is_logged_in_has_no_role(cli: Command, shop: Command) -> None:

@@ -166,3 +166,12 @@ def test_killed_in_the_middle_of_items_it_goes_on_with_them(cli: Command, start:
     second.ended()
     assert lines_of("worked.txt").count("1") == 1
     assert [run["id"] for run in cli("runs", "--status", "completed", "--json").json["runs"]] == ["2026-01-01-3", "2026-01-01-1"]
+
+
+def test_a_long_failure_is_counted_like_any_other(cli: Command) -> None:
+    """A failure that is so long that the journal keeps it apart has its class and its reasons in the results."""
+    Path("items.jsonl").write_text("30\n")
+    said = cli("run", f"{SHOP}:many_failures", "--each", "items.jsonl", "--out", "results.jsonl", "--json")
+    assert (said.status, set(said.json["failed"])) == (1, {"FM-3.2"})
+    (one,) = results()
+    assert len(one["error"]["branches"]) == 30

@@ -54,6 +54,7 @@ BAD: list[tuple[str, int, str, str]] = [
     (f"run {PAY} --input 5 --as eve", 2, "configuration", "No principals are configured"),
     (f"run {PAY} --input 5 --journal ftp://x", 2, "configuration", "Not a journal"),
     (f"run {PAY} --input 5 --journal no/such/place.db", 5, "journal", "cannot be"),
+    (f"run {PAY} --input 5 --journal folder", 5, "journal", "is a directory"),
     # worker
     ("worker", 2, "configuration", "No workflow is named"),
     ("worker nowhere:x", 2, "configuration", "no module"),
@@ -88,12 +89,12 @@ BAD: list[tuple[str, int, str, str]] = [
     ("approve p-1 --edit 5", 2, "invalid-input", "no object of arguments"),
     ("approve p-1 --edit {", 2, "invalid-input", "--edit is not JSON"),
     ("approve p-1 --as eve", 2, "configuration", "'eve'"),
-    ("approve p-1 --environment staging", 6, "unknown-entry", "'p-1'"),
+    ("approve p-1 --environment staging", 7, "wrong-environment", "'development'"),
     ("approve p-1/charge --environment staging", 7, "wrong-environment", "'development'"),
     ("reject p-1", 2, "usage", "--reason"),
     ("reject p-1 --reason BLANK", 2, "invalid-input", "--reason is empty"),
     ("release p-1/charge --reason x", 7, "decision-refused", "chargehand approve p-1/charge"),
-    ("answer p-1/charge 5", 7, "decision-refused", "is a approval"),
+    ("answer p-1/charge 5", 7, "decision-refused", "is an approval"),
     ("answer nothing 5", 6, "unknown-entry", "'nothing'"),
     ("redrive", 2, "invalid-input", "one ENTRY, or a selection"),
     ("redrive p-1 --all", 2, "invalid-input", "one ENTRY, or a selection"),
@@ -125,6 +126,17 @@ BAD: list[tuple[str, int, str, str]] = [
     ("export nobody", 6, "unknown-run", "'nobody'"),
     ("export --out no/such/place.jsonl", 2, "invalid-input", "place.jsonl"),
     ("export --until 31.12.", 2, "invalid-input", "'31.12.'"),
+    ("erase", 2, "usage", "Missing argument"),
+    ("erase done", 2, "invalid-input", "takes the numbers of events"),
+    ("erase done 1 --all", 2, "invalid-input", "takes the numbers of events"),
+    ("erase done x", 2, "invalid-input", "'x'"),
+    ("erase done 0", 2, "invalid-input", "'0'"),
+    ("erase done 3-1", 2, "invalid-input", "'3-1'"),
+    ("erase done 1-99", 2, "invalid-input", "has no event 99: it has 4"),
+    ("erase done 1", 2, "invalid-input", "Say so with --yes"),
+    ("erase nobody 1 --yes", 6, "unknown-run", "'nobody'"),
+    ("erase p-1 1 --yes", 7, "decision-refused", "it needs its events to go on"),
+    ("erase done 1 --yes --environment staging", 7, "wrong-environment", "'development'"),
     ("prune", 2, "usage", "--before"),
     ("prune --before ever", 2, "invalid-input", "'ever'"),
     ("doctor --journal missing.db", 5, "journal", "missing.db"),
@@ -140,6 +152,7 @@ def prepared(shop: Command) -> None:
     """Leave two runs in the journal, and files that cannot be used."""
     shop("pay", 500, id="p-1")
     shop("pay", 50, id="done")
+    Path("folder").mkdir()
     Path("items.jsonl").write_text("5\n")
     Path("heads.jsonl").write_text('{"kind": "head", "run": "p-1"}\n')
     Path("text.db").write_text("this is no database, only text that is long enough to look at" * 20)

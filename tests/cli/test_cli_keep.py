@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .conftest import SHOP, Command, Started, lines_of, until
 
 
@@ -33,6 +35,45 @@ def test_a_changed_event_is_found(cli: Command, shop: Command) -> None:
     said = cli("verify")
     assert said.status == 5
     assert "'s-1' does not hold at seq 2" in said.out
+
+
+def test_many_runs_with_one_fault_are_told_once(cli: Command, shop: Command) -> None:
+    """What is wrong in the same way with many runs is one sentence and a list of where; --json has each."""
+    for number in range(12):
+        shop("add", {"a": 1}, id=f"s-{number}")
+    change("UPDATE events SET payload = replace(payload, '3', '4') WHERE type = 'call.done'")
+    said = cli("verify")
+    assert said.out.count("content") == 1
+    assert said.out.splitlines()[:2] == ["12 chains do not hold: the event's content does not give its hash.", "  run 's-11' at seq 2"]
+    assert said.out.splitlines()[-2:] == ["  and 2 more; --json lists each", "12 runs verified: 12 do not hold"]
+    assert len(cli("verify", "--json").json["broken"]) == 12
+
+
+@pytest.mark.parametrize("command", ["verify", "runs", "inbox", "doctor", "export", "prune --before 1d", "approve x"])
+def test_a_file_that_is_no_journal_is_left_as_it_is(cli: Command, command: str) -> None:
+    """What only reads or decides makes no journal of an empty file or of another program's database, and verifies nothing there."""
+    Path("empty.db").touch()
+    Path("one.db").write_text("x")
+    with sqlite3.connect("theirs.db") as connection:
+        connection.execute("CREATE TABLE customers(name)")
+        connection.execute("PRAGMA user_version = 1")
+    Path("folder").mkdir()
+    told = {"empty.db": "is empty", "one.db": "is empty", "theirs.db": "another program's tables: customers", "folder": "is a directory"}
+    before = {path: path.stat().st_size for path in Path().iterdir()}
+    for name, says in told.items():
+        said = cli(*command.split(), "--journal", name)
+        assert (said.status, said.out) == (5, "")
+        assert f"'{name}'" in said.err
+        assert says in said.err
+    assert {path: path.stat().st_size for path in Path().iterdir()} == before
+
+
+def test_verifying_no_run_proves_nothing(cli: Command, shop: Command) -> None:
+    """Where there was nothing to look at, verify does not say that it holds."""
+    shop("add", {"a": 1}, id="s-1")
+    said = cli("verify", "--environment", "staging")
+    assert (said.status, said.out) == (0, "Nothing was verified: the journal has no runs in the environment 'staging'.\n")
+    assert cli("verify").out == "1 runs verified: all hold\n"
 
 
 def test_heads_kept_elsewhere_find_a_rewritten_journal(cli: Command, shop: Command) -> None:
@@ -140,11 +181,14 @@ def test_a_worker_drains_and_leaves_on_sigterm(cli: Command, start: Callable[...
 def test_a_run_whose_payloads_were_erased_can_still_be_looked_at(cli: Command, shop: Command) -> None:
     """What was erased is said to be; the rest of the run is shown, exported and verified."""
     shop("pay_and_fail", 50, id="p-1")
-    change("UPDATE events SET digest = zeroblob(32), payload = NULL WHERE type = 'undo.intended'")
+    (seq,) = [event["seq"] for event in cli("show", "p-1", "--json").json["events"] if event["type"] == "undo.intended"]
+    assert cli("erase", "p-1", str(seq), "--yes").status == 0
     said = cli("show", "p-1")
     assert said.status == 0
     assert "erased; it said: an undo is about to be tried" in said.out
     assert "not known: payloads of this run were erased" in said.out
     assert cli("show", "p-1", "--json").json["account"] is None
     assert '{"$erased": true}' in cli("export", "p-1").out
+    assert cli("verify").status == 0
+    change("UPDATE events SET digest = zeroblob(32) WHERE type = 'undo.intended'")
     assert cli("verify").status == 5

@@ -108,6 +108,19 @@ def test_watch_prints_events_until_the_end(cli: Command, shop: Command) -> None:
     assert len(cli("watch", "s-1", "--after", "2").out.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["watch", "show"])
+def test_a_long_value_is_shown_by_its_head_and_size(cli: Command, shop: Command, command: str) -> None:
+    """A value that the journal keeps apart is shown like any other, cut, with its size; in JSON it is whole."""
+    shop("long", 100_000, id="v-1")
+    (done,) = [line for line in cli(command, "v-1").out.splitlines() if "padded  done" in line]
+    assert '{"head": "begins", "rest": "xxx' in done
+    assert done.endswith("x… (100,030 bytes)")
+    assert len(done) < 300
+    events = [json.loads(line) for line in cli("watch", "v-1", "--json").out.splitlines()]
+    assert len(events[1]["payload"]["v"]["rest"]) == 100_000
+    assert events == cli("show", "v-1", "--json").json["events"]
+
+
 @pytest.mark.usefixtures("several")
 def test_what_waits_is_one_list_with_views(cli: Command) -> None:
     """inbox lists everything that waits; approvals and letters are parts of it; an entry is shown whole."""

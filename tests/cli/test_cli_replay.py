@@ -58,6 +58,16 @@ def test_a_forgotten_effect_is_a_divergence(cli: Command) -> None:
 
 
 @pytest.mark.usefixtures("parked")
+def test_what_lies_behind_a_new_call_is_named(cli: Command) -> None:
+    """A recorded effect behind a call that is new can be judged only when that call is made: it is named, and no run would park yet."""
+    said = cli("check-replay", f"{AFTER}:bill_behind", "--run", "b-1", "--json")
+    assert (said.status, said.json["bad"]) == (0, 0)
+    assert said.json["runs"][0]["begins"] == ["billing.rate#2"]
+    assert said.json["runs"][0]["unreached"] == ["billing.book"]
+    assert "If it no longer asks for it, the run will park there." in cli("check-replay", f"{AFTER}:bill_behind", "--run", "b-1").out
+
+
+@pytest.mark.usefixtures("parked")
 def test_a_bug_on_the_way_is_found(cli: Command) -> None:
     """Code that raises on the recorded way breaks every run, and that is said before it happens."""
     said = cli("check-replay", f"{AFTER}:bill_broken", "--json")
@@ -77,8 +87,24 @@ def test_a_divergence_may_be_accepted(cli: Command) -> None:
     """A run that parked as diverged goes on when a person says that the code as it is now is right."""
     words = ("run", f"{AFTER}:bill_accepted", "--input", '"DE"', "--id", "b-1")
     cli("signal", "b-1", "go", "--value", '"yes"')
-    assert cli(*words).status == 4
-    assert cli("inbox", "--json").json["waiting"][0]["kind"] == "diverged"
-    assert cli("resume", "b-1", "--accept", "billing.rate").status == 0
+    parked = cli(*words)
+    assert parked.status == 4
+    assert "chargehand resume b-1 --accept billing.rate    #" in parked.err
+    (entry,) = cli("inbox", "--json").json["waiting"]
+    assert entry["kind"] == "diverged"
+    assert entry["commands"] == ["chargehand resume b-1", "chargehand resume b-1 --accept billing.rate", "chargehand cancel b-1"]
+    for command in entry["commands"][:2]:
+        assert command in cli("inbox", "b-1").out
+    assert cli(*entry["commands"][1].split()[1:]).status == 0
     assert cli(*words).out == '"yes"\n'
     assert "goes on by" in cli("show", "b-1").out
+
+
+@pytest.mark.usefixtures("parked")
+def test_accepting_another_place_is_said(cli: Command) -> None:
+    """Who accepts a path at which the run is not parked hears where it is parked."""
+    cli("signal", "b-1", "go", "--value", '"yes"')
+    cli("run", f"{AFTER}:bill_accepted", "--input", '"DE"', "--id", "b-1")
+    said = cli("resume", "b-1", "--accept", "billing.raet")
+    assert said.status == 0
+    assert "It is parked at 'billing.rate', which --accept does not name" in said.err

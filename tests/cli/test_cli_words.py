@@ -16,8 +16,10 @@ from chargehand.cli.reference import markdown
 from chargehand.cli.safe import as_json, duration, holds_mark, one_line, plain, redacted
 from chargehand.cli.timeline import told
 from chargehand.core.account import account_of, length, merged, overlap
+from chargehand.core.history import History
 from chargehand.errors import InvalidInput
 from chargehand.events import EVENT_TYPES, Event
+from chargehand.supervise.saga import poison_report
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -88,6 +90,21 @@ def test_every_event_can_be_told(kind: str) -> None:
     """No event, however bare its payload, keeps a timeline from being shown."""
     assert told(Event(1, 0.0, kind, "path", {}))
     assert told(Event(1, 0.0, kind, "path", {"e": None, "by": "x", "verdicts": [{}], "v": {"$erased": True}, "reason": "r", "due": 1.0}))
+
+
+@pytest.mark.parametrize("shows", [{}, {"in_flight": []}, {"crashes": 3, "why": "", "in_flight": [], "unsettled": []}])
+def test_a_parked_run_is_told_without_a_hanging_colon(shows: dict[str, Any]) -> None:
+    """Where nothing is known of why a run parked, the sentence ends there."""
+    assert told(Event(1, 0.0, "run.parked", "", {"reason": "poison", "shows": shows})) == "parked as poison"
+    assert told(Event(1, 0.0, "run.parked", "", {"reason": "poison", "shows": {"in_flight": ["a", "b"]}})) == "parked as poison: a, b"
+
+
+def test_what_a_poison_entry_shows_says_why() -> None:
+    """Whether calls were in flight or none, the entry of a poison run has a sentence about it."""
+    started = events()
+    report = poison_report(History().fold_all(started), 3)
+    assert "no effect was in flight" in report["why"]
+    assert told(Event(2, 0.0, "run.parked", "", {"reason": "poison", "shows": report})) == f"parked as poison: {report['why']}"
 
 
 # -- what is understood ----------

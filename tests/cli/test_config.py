@@ -82,7 +82,7 @@ def test_another_file_may_be_named(tmp_path: Path) -> None:
         ('[environment.production]\napprove = "every"', "environment cannot be used"),
         ('[environments.production]\naprove = "every"', "environments.production: unknown key 'aprove'. Did you mean 'approve'?"),
         ("[principals.eve]\nrole = []", "principals.eve: unknown key 'role'. Did you mean 'roles'?"),
-        ("zzz = 1", "unknown key 'zzz'. Known are: environment, environments, journal"),
+        ("zzz = 1", "unknown key 'zzz'. Known are: chain_key_file, environment, environments, journal"),
         ('approve = "every"', "belongs to an environment"),
     ],
 )
@@ -169,6 +169,43 @@ def test_the_default_hash_is_costly() -> None:
     hashed = hash_secret("correct horse")
     assert hashed.startswith("scrypt$32768$8$3$")
     assert secret_fits("correct horse", hashed)
+
+
+KEY = "0123456789abcdef" * 2
+
+
+def test_the_chain_key_comes_from_a_file_or_a_variable(tmp_path: Path) -> None:
+    """The file names a file that holds the key, beside itself; a variable names another, or is the key. Nothing shows it."""
+    (tmp_path / "one.key").write_text(KEY + "\n")
+    (tmp_path / "two.key").write_bytes(b"\x00" * 16)
+    assert settings().chain_key() == b""
+    text = 'chain_key_file = "one.key"\n'
+    found = settings(text)
+    assert (found.chain_key_file, found.chain_key()) == (str(tmp_path / "one.key"), KEY.encode())
+    assert settings(text, variables={"CHARGEHAND_CHAIN_KEY_FILE": "two.key"}).chain_key() == bytes(16)
+    given = settings(text, variables={"CHARGEHAND_CHAIN_KEY": KEY[::-1]})
+    assert given.chain_key() == KEY[::-1].encode()
+    assert KEY[::-1] not in repr(given)
+
+
+def test_a_chain_key_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    """A key in the configuration file, two keys, a short one and a file that is not there are each refused, without showing the key."""
+    message = refused(f'chain_key = "{KEY}"\n')
+    assert "Write chain_key_file" in message
+    assert KEY not in message
+    both = {"CHARGEHAND_CHAIN_KEY": KEY, "CHARGEHAND_CHAIN_KEY_FILE": "x"}
+    assert "are both set" in refused("lease = 5", variables=both)
+    (tmp_path / "short.key").write_text("geheim\n")
+    for found, told in (
+        (settings("lease = 5", variables={"CHARGEHAND_CHAIN_KEY": "geheim"}), "CHARGEHAND_CHAIN_KEY has 6 bytes. Take at least 16"),
+        (settings("lease = 5", variables={"CHARGEHAND_CHAIN_KEY": ""}), "CHARGEHAND_CHAIN_KEY has 0 bytes"),
+        (settings('chain_key_file = "short.key"'), "short.key has 6 bytes"),
+        (settings('chain_key_file = "gone.key"'), "gone.key': No such file or directory"),
+    ):
+        with pytest.raises(BadConfiguration) as caught:
+            found.chain_key()
+        assert told in caught.value.message
+        assert "geheim" not in caught.value.message
 
 
 def test_the_nearest_name_is_near() -> None:

@@ -160,3 +160,18 @@ def test_what_json_cannot_hold_is_refused_at_once() -> None:
     for value in (object(), float("nan"), {1, object()}):
         with pytest.raises(Unserialisable, match="value"):
             contract.bind((value,), {})
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_none_are_told_as_such(number: float) -> None:
+    """NaN and infinity, as an argument, a result or inside one, are refused with what to give instead, not with the encoder's words."""
+
+    async def weigh(value: Any) -> list[float]: ...
+
+    contract = Contract(weigh, "weigh")
+    with pytest.raises(Unserialisable, match=r"JSON has no NaN and no infinity\. Give None"):
+        contract.result.to_json([number])
+    with pytest.raises(Unserialisable, match=r"JSON has no NaN and no infinity\. Give None"):
+        contract.bind((number,), {})
+    with pytest.raises(Unserialisable, match="Give plain data"):
+        contract.result.to_json([object()])

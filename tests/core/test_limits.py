@@ -49,8 +49,16 @@ def test_a_retry_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None
 )
 def test_none_is_unlimited_and_nought_is_nothing(budget: Budget, spent: Spent, wanted: Spent, broken: str | None) -> None:
     """A budget of 0 allows nothing; only None is without a bound."""
-    said = exceeds(budget, spent, wanted)
-    assert (said is None) if broken is None else (said is not None and broken in said)
+    for said in (exceeds(budget, spent, Spent(), wanted), exceeds(budget, Spent(), spent, wanted)):
+        assert (said and said.bound) == broken
+
+
+def test_a_broken_bound_says_all_its_numbers() -> None:
+    """What is allowed, what is spent, what is reserved, what is wanted: whoever reads it knows what to raise, and by how much."""
+    said = exceeds(Budget(usd=Decimal("1.50")), Spent(usd=Decimal("1.00")), Spent(usd=Decimal("0.30")), Spent(usd=Decimal("0.25")))
+    assert str(said) == "1.50 US dollars are allowed, 1.00 are spent, 0.30 are reserved by calls under way, 0.25 more are wanted"
+    said = exceeds(Budget(seconds=10), Spent(seconds=12.34567), Spent(), Spent(tokens=5))
+    assert str(said) == "10 seconds are allowed, 12.346 are spent, 0 are reserved by calls under way, 0 more are wanted"
 
 
 def test_a_rate_lets_so_many_begin_in_any_window() -> None:
@@ -63,6 +71,14 @@ def test_a_rate_lets_so_many_begin_in_any_window() -> None:
             now += pause
         starts.append(now)
     assert all(later - earlier >= 10.0 for earlier, later in zip(starts, starts[2:], strict=False))
+
+
+def test_a_booked_rate_comes_in_turn() -> None:
+    """Who books gets the next free beginning, however many have booked before; nothing that is over counts."""
+    window = RateWindow(Rate(2, 10.0))
+    assert [window.book(100.0) for _ in range(5)] == [0.0, 0.0, 10.0, 10.0, 20.0]
+    assert [window.over(now) for now in (120.0, 129.9, 130.0)] == [False, False, True]
+    assert window.book(200.0) == 0.0
 
 
 def test_a_breaker_opens_and_lets_one_through_again() -> None:
@@ -82,4 +98,6 @@ def test_limits_that_let_nothing_through_are_refused() -> None:
         AtOnce(0)
     with pytest.raises(ValueError, match="at least 1"):
         Rate(0, 1.0)
+    with pytest.raises(ValueError, match="at least 1"):
+        Breaker(0)
     assert seconds(timedelta(minutes=2)) == 120.0

@@ -28,9 +28,13 @@ class Death(BaseException):
 
 @dataclass
 class Life:
-    """One process's life: how many points it passes before it dies (None: it lives), and which it passed."""
+    """One process's life: how many points it passes before it dies (None: it lives), and which it passed.
+
+    `inside`: each service that has just done as it was asked, and has not answered yet, is a point as well.
+    """
 
     left: int | None = None
+    inside: bool = False
     passed: list[tuple[str, str]] = field(default_factory=list)
     died: asyncio.Event = field(default_factory=asyncio.Event)
     world: World | None = None
@@ -45,6 +49,10 @@ class Life:
             if self.world is not None:
                 self.world.dead = True
             raise Death
+
+    def saw(self, fact: Fact) -> None:
+        """Pass the point inside an outside call, or die there: it has happened, and nobody here knows."""
+        self.at("inside " + fact.what, f"{fact.tool} {fact.ref}")
 
 
 class Mortal:
@@ -94,7 +102,7 @@ async def live(name: str, kind: Kind, folder: str, left: Left | None, life: Life
     example, clock = ALL[name], FakeClock() if left is None else FakeClock(left.now)
     book = Book([] if left is None else left.facts)
     inner = kind.open(None if left is None else left.content, clock, folder)
-    life.world = World(book, example.troubles)
+    life.world = World(book, example.troubles, seen=life.saw if life.inside else None)
     journal: Any = Mortal(inner, life)
     before = asyncio.all_tasks()
     supervisor = supervisor_of(example, journal, clock, life.world)
@@ -136,12 +144,12 @@ async def _bury(supervisor: Any, before: set[asyncio.Task[Any]]) -> None:
     supervisor.site.threads.shutdown(wait=False)
 
 
-async def dies_and_goes_on(name: str, kind: Kind, folder: str, expected: End, deaths: Sequence[int]) -> list[str]:
+async def dies_and_goes_on(name: str, kind: Kind, folder: str, expected: End, deaths: Sequence[int], *, inside: bool = False) -> list[str]:
     """Die after so many points of each life, then live on to the end, and compare. Returns the points of death."""
     left: Left | None = None
     points: list[str] = []
     for count in deaths:
-        life = Life(left=count)
+        life = Life(left=count, inside=inside)
         known = left
         left, end = await live(name, kind, folder, left, life)
         if end is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,7 +41,7 @@ class Outside:
     clock: FakeClock
     example: Example
     ids: Sequence[str] = ()
-    voter: int = 0
+    voters: Counter[str] = field(default_factory=Counter)
     calls: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -122,8 +123,8 @@ class Outside:
                 decision = self._decision(entry)
             except LetItExpire:
                 continue
-            self.voter += 1
-            person = Person(f"person {self.voter}", ["ops", entry.role] if entry.role else ["ops"])
+            self.voters[entry.id] += 1
+            person = Person(f"person {self.voters[entry.id]}", ["ops", entry.role] if entry.role else ["ops"])
             try:
                 await self.supervisor.decide(entry, decision, by=person, shown=entry.digest)
             except (UnknownEntry, DecisionRefused):

@@ -37,7 +37,7 @@ async def start(supervisor: Supervisor, example: Example, id: str) -> None:
 
 def dice(id: str) -> Any:
     """Have the dice of this run, and of those that it starts, fall the same each time."""
-    return patch("chargehand.supervisor.secrets.token_hex", lambda count: id[-1] * 2 * count)
+    return patch("chargehand.starting.secrets.token_hex", lambda count: id[-1] * 2 * count)
 
 
 def ids_of(example: Example) -> list[str]:

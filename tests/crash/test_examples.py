@@ -69,7 +69,7 @@ def supervisor_of(shown: Shown, changed: Any, journal: Any, clock: FakeClock) ->
 async def play(shown: Shown, changed: Any, journal: Any, clock: FakeClock) -> tuple[Any, Any]:
     """Play an example to its end; return its outcome and what it changed in the world."""
     async with supervisor_of(shown, changed, journal, clock) as supervisor:
-        with patch("chargehand.supervisor.secrets.token_hex", lambda count: "7" * 2 * count):
+        with patch("chargehand.starting.secrets.token_hex", lambda count: "7" * 2 * count):
             view = await supervisor.start(shown.call(), id="run-1")
         await Outside(supervisor, World(Book()), clock, Example(shown.call)).play(["run-1"])
         row, events = await view.row(), await view.events()

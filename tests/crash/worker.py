@@ -19,8 +19,11 @@ from typing import Any
 
 from chargehand import Pace, Resource, Supervisor
 
+from .faulty import no_pause
 from .hurried import HurriedClock
+from .ledger import RemoteWorld
 from .market import MARKET
+from .stepping import SteppingClock
 from .world import FileBook, World
 
 QUICK = Pace(poll=0.01)
@@ -31,7 +34,8 @@ class Orders:
     """What a worker is told.
 
     `stop_at`: the worker stops itself (SIGSTOP) when it comes to this point at this path for the first time. `gate`: a
-    file without which services do not answer.
+    file without which services do not answer. `ledger`: where the services answer, if not in a file; `steps`: the file by
+    which the clock is set. `eager`: a run whose journal could not be written is driven again after a blink.
     """
 
     journal: str
@@ -41,6 +45,9 @@ class Orders:
     stop_at: tuple[str, str] | None = None
     gate: str | None = None
     log: str | None = None
+    ledger: str | None = None
+    steps: str | None = None
+    eager: bool = False
 
 
 class GatedWorld(World):
@@ -58,6 +65,8 @@ class GatedWorld(World):
 
 def world_of(orders: Orders) -> World:
     """Return the world that all workers share."""
+    if orders.ledger is not None:
+        return RemoteWorld(orders.ledger, orders.slow)
     world = GatedWorld(FileBook(orders.book), slow=orders.slow)
     world.gate = orders.gate
     return world
@@ -72,11 +81,14 @@ def work(orders: Orders) -> None:
 
 async def _work(orders: Orders) -> None:
     world = world_of(orders)
-    supervisor = Supervisor(orders.journal, MARKET, clock=HurriedClock(), pace=orders.pace, resources=[Resource(World, lambda: world)])
+    clock = HurriedClock() if orders.steps is None else SteppingClock(orders.steps)
+    supervisor = Supervisor(orders.journal, MARKET, clock=clock, pace=orders.pace, resources=[Resource(World, lambda: world)])
     if orders.stop_at is not None:
         supervisor.site.crash_point = stopper(orders.stop_at)
         if orders.stop_at[0] == "commit on disk":
             supervisor.journal.append = appending(supervisor.journal.append, orders.stop_at[1])  # type: ignore[method-assign]
+    if orders.eager:
+        no_pause(supervisor.carrier)
     leave = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave.set)
     async with supervisor:

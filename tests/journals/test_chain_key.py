@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from chargehand import Supervisor, step, workflow
-from chargehand.errors import JournalCorrupt
+from chargehand.errors import JournalCorrupt, WrongChainKey
 from chargehand.events import chain_hash
 
 
@@ -103,3 +103,47 @@ async def test_a_pruned_run_is_not_missing(tmp_path: Path) -> None:
     async with Supervisor(str(path), [keyed], work=False, chain_key=b"secret") as supervisor:
         assert await supervisor.journal.prune(before=float("inf"), limit=10) == 1
         await supervisor.journal.verify_chain()
+
+
+@pytest.mark.parametrize(
+    ("begun", "given", "told"),
+    [
+        (b"one", b"two", "another chain key"),
+        (b"one", b"", "written with a chain key, and none is given"),
+        (b"", b"one", "begun without a chain key, and one is given"),
+    ],
+)
+async def test_nothing_is_signed_with_another_key(tmp_path: Path, begun: bytes, given: bytes, told: str) -> None:
+    """A supervisor with another key than the journal was begun with neither drives nor starts; it may look."""
+    path = tmp_path / "j.db"
+    await _run(path, begun)
+    with pytest.raises(WrongChainKey, match=told):
+        await _run(path, given)
+    async with Supervisor(str(path), [keyed], work=False, chain_key=given) as supervisor:
+        assert (await supervisor.row("r")).status == "completed"
+        with pytest.raises(WrongChainKey, match=told):
+            await supervisor.start(keyed(1), "new")
+        assert await supervisor.journal.run("new") is None
+    async with Supervisor(str(path), [keyed], chain_key=begun) as supervisor:
+        await (await supervisor.start(keyed(1), "new")).result()
+        await supervisor.journal.verify_chain()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE chain SET head = zeroblob(32) WHERE id = 1",
+        "UPDATE events SET payload = '{}' WHERE seq = 1",
+        "UPDATE events SET payload = NULL, digest = zeroblob(32) WHERE seq = 1",
+        "DELETE FROM chain",
+    ],
+)
+async def test_damage_is_not_taken_for_another_key(tmp_path: Path, damage: str) -> None:
+    """One beginning that still holds is enough to know the key; what does not hold is for verify to name."""
+    path = tmp_path / "j.db"
+    await _run(path, b"secret")
+    connection = apsw.Connection(str(path))
+    connection.execute(damage)
+    connection.close()
+    async with Supervisor(str(path), [keyed], chain_key=b"secret") as supervisor:
+        await (await supervisor.start(keyed(1), "new")).result()

@@ -49,7 +49,7 @@ def tampered(supervised: Supervised, seq: int, **change: Any) -> None:
     """Change a stored event behind the journal's back."""
     store = supervised.world.journal._store
     events = store.runs[store.numbers["r"]].events
-    events[seq - 1] = replace(events[seq - 1], record=replace(events[seq - 1].record, **change))
+    events[seq - 1] = replace(events[seq - 1], record=events[seq - 1].record._replace(**change))
 
 
 async def test_the_chain_holds(supervised: Supervised) -> None:

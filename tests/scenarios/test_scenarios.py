@@ -20,7 +20,7 @@ SCRIPTS = sorted(Path(__file__).parent.glob("*/*.txt"))
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the runs the same dice every time."""
     numbers = itertools.count(1)
-    monkeypatch.setattr("chargehand.supervisor.secrets.token_hex", lambda n: f"{next(numbers):0{2 * n}x}")
+    monkeypatch.setattr("chargehand.starting.secrets.token_hex", lambda n: f"{next(numbers):0{2 * n}x}")
 
 
 def _parameter(path: Path) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from chargehand import Budget, Rejected, agent, give_up, retry, spending, workflow
+from chargehand import BranchesFailed, Budget, Rejected, agent, gather, give_up, retry, spending, workflow
 from chargehand.errors import BudgetExhausted
 from chargehand.testing import Supervised
 
@@ -84,3 +86,48 @@ async def test_a_crash_does_not_refund(supervised: Supervised) -> None:
     with pytest.raises((BudgetExhausted, Rejected)):
         await supervised.run(has_little())
     assert sum(CALLS) <= 120
+
+
+@agent(role="Thinks for long.", ladder=[retry(1), give_up()])
+async def thinks_long(tokens: int) -> int:
+    async with spending(model="stand-in", tokens_at_most=tokens) as spent:
+        CALLS.append(tokens)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        spent.report(input=tokens, output=0)
+    return tokens
+
+
+@agent(role="Thinks on a small budget.", ladder=[retry(1), give_up()], budget=Budget(calls=1, tokens=1000))
+async def thinks_once(tokens: int) -> int:
+    await think(tokens)
+    await think(tokens)
+    return tokens
+
+
+@workflow(budget=Budget(tokens=100))
+async def has_little_at_once() -> None:
+    await thinker(30)
+    await gather(thinks_long(50), thinks_long(50))
+
+
+@workflow(budget=Budget(tokens=10_000))
+async def has_a_small_agent() -> None:
+    await gather(thinks_once(5))
+
+
+async def test_an_exhausted_budget_names_itself(supervised: Supervised) -> None:
+    """Which limit, of whom, what is spent and reserved, what was asked, by which call, and what to do."""
+    with pytest.raises(BranchesFailed) as failed:
+        await supervised.run(has_little_at_once())
+    assert (
+        "The budget of the workflow has_little_at_once does not hold the call of gather.2/thinks_long: 100 tokens are allowed, 30 are spent, "
+        "50 are reserved by calls under way, 50 more are wanted. Raise Budget(tokens=…) of the workflow has_little_at_once, spend less, "
+        "or choose on_exhaustion=."
+    ) in str(failed.value.exceptions[0])
+    with pytest.raises(BranchesFailed) as failed:
+        await supervised.run(has_a_small_agent())
+    assert (
+        "The budget of the agent thinks_once at gather.1/thinks_once does not hold the call of gather.1/thinks_once: 1 calls are allowed, "
+        "0 are spent, 1 are reserved by calls under way, 1 more are wanted. Raise Budget(calls=…) of the agent thinks_once"
+    ) in str(failed.value.exceptions[0])

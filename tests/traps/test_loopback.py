@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chargehand import AtOnce, Resource, Supervisor, effect, injected, read, workflow
+from chargehand import AtOnce, Resource, Supervisor, agent, effect, gather, injected, read, sleep, workflow
 
 
 class Service:
@@ -111,6 +112,61 @@ async def test_two_hundred_runs_ten_at_once(service: Service, called: Any) -> No
     assert set(service.statuses) == {200}
     assert service.most == 10
     assert len(service.charges) == (200 if called is charges else 0)
+
+
+@read
+async def fetch_freely(number: int, client: Client = injected()) -> str:
+    return await client.ask("GET", f"/item/{number}")
+
+
+@effect(undo=nothing)
+async def charge_freely(number: int, client: Client = injected(), idempotency_key: str = injected()) -> str:
+    return await client.ask("POST", "/charge", idempotency_key)
+
+
+@agent(role="Fetches two things and pays for them.", uses=[fetch_freely, charge_freely])
+async def buyer(number: int, client: Client = injected()) -> str:
+    async def fetched(thing: int) -> str:
+        return await fetch_freely(thing)
+
+    async def charged() -> str:
+        return await charge_freely(number)
+
+    return (await asyncio.gather(fetched(number), fetched(-number - 1), charged()))[0]
+
+
+@workflow
+async def buys(number: int) -> str:
+    (said, *_) = await gather(buyer(number), fetch_freely(number), charge_freely(-number - 1))
+    return said
+
+
+async def test_a_resource_is_spared_whoever_takes_it(service: Service) -> None:
+    """Under a resource of ten places no mixture of agents, reads and effects ever has it eleven times."""
+    client = Resource(Client, lambda: Client(service.port), at_once=AtOnce(10))
+    async with Supervisor("memory:", [buys], resources=[client]) as supervisor:
+        runs = await supervisor.start_many([(buys(number), f"r{number}") for number in range(40)])
+        assert await asyncio.gather(*[run.result(60) for run in runs]) == ["ok"] * 40
+    assert set(service.statuses) == {200}
+    assert 5 <= service.most <= 10
+    assert len(service.charges) == 80
+
+
+@workflow(at_once=AtOnce(10))
+async def fetches_twice(number: int) -> str:
+    first = await fetch_freely(number)
+    await sleep(0.02)
+    return first + await fetch_freely(-number)
+
+
+async def test_so_many_runs_spare_a_service(service: Service, tmp_path: Path) -> None:
+    """Under AtOnce(10) on their workflow, sixty runs that also sleep never ask more than ten at once."""
+    client = Resource(Client, lambda: Client(service.port))
+    async with Supervisor(str(tmp_path / "journal.db"), [fetches_twice], resources=[client]) as supervisor:
+        runs = await supervisor.start_many([(fetches_twice(number), f"r{number}") for number in range(60)])
+        assert await asyncio.gather(*[run.result(60) for run in runs]) == ["okok"] * 60
+    assert set(service.statuses) == {200}
+    assert 5 <= service.most <= 10
 
 
 async def test_without_places_it_would_have_refused(service: Service) -> None:

@@ -14,10 +14,11 @@ import contextvars
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from chargehand.carriers.room import Room
 from chargehand.core.trampoline import current_branch
 from chargehand.durable import SUSPECT_CRASHES, Census, Claimed, RunRow, Suspects
 from chargehand.errors import Fenced, JournalError
@@ -43,20 +44,26 @@ class Pace:
     drive_at_once: int = 1000
 
 
+End = tuple[str, Event]
+"""How a run ended: the name of its workflow, and its last event."""
+
+
 class EmbeddedCarrier:
     """Drives the due runs of one site.
 
     Args:
         site: what the runs share.
         pace: how often to look around.
-        ended: called with a run's id when its driver has left it.
+        left: called with a run's id when its driver has left it, and with the run's end if it has ended.
     """
 
-    def __init__(self, site: Site, pace: Pace, ended: Callable[[str], None]) -> None:
+    def __init__(self, site: Site, pace: Pace, left: Callable[[str, End | None], None]) -> None:
         self.site, self.pace = site, pace
-        self._ended = ended
+        self._left = left
+        self.room = Room(site)
         self._drivers: OrderedDict[int, RunDriver] = OrderedDict()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ids: set[str] = set()
         self._next: dict[int, Claimed] = {}
         self._wakeup = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
@@ -68,6 +75,7 @@ class EmbeddedCarrier:
         self._quiet_at = site.clock.monotonic()
         self._somebody_died = True
         self._dropped: list[asyncio.Task[None]] = []
+        self._started: set[str] = set()
         self.only: set[str] | None = None
         """Ids of the runs that may be claimed; None for all. What this process starts, it drives all the same."""
         self.failed: dict[str, Exception] = {}
@@ -92,7 +100,10 @@ class EmbeddedCarrier:
             missed = 0 if self._ticked.is_set() else missed + 1
             self._ticked.clear()
             if missed <= 5:
-                self.site.journal.beat(self.site.worker)
+                try:
+                    self.site.journal.beat(self.site.worker)
+                except JournalError as error:  # the next beat may come through; without any, others take the runs over
+                    logger.error("worker %s cannot beat: %s", self.site.worker, error)
 
     async def carried(self) -> None:
         """Return when this carrier has stopped looking around; raise what stopped it."""
@@ -115,25 +126,44 @@ class EmbeddedCarrier:
             driver.mail_came()
         self._wakeup.set()
 
+    def drives(self, id: str) -> bool:
+        """Say whether this carrier drives a run now."""
+        return id in self._ids
+
+    def wants_place(self, row: RunRow) -> None:
+        """Say that this process has started a run that is driven when there is a place for it."""
+        if self.only is not None:
+            self._started.add(row.id)
+        self._wakeup.set()
+
+    def might_take(self, workflow: str) -> bool:
+        """Say whether a run of a workflow that is due would be taken."""
+        return self.room.might_take(workflow, self._drivers.values())
+
     def drive(self, row: RunRow, events: list[Event] | None = None, *, silent_owner: str | None = None) -> None:
         """Drive a run that this worker owns."""
+        self.room.entered(row)
+        self._started.discard(row.id)
         context = contextvars.copy_context()
         for variable in (current_body, current_branch, current_host):
             context.run(variable.set, None)
         loop = asyncio.get_running_loop()
+        self._ids.add(row.id)
         self._tasks[row.number] = loop.create_task(self._advance(row, events, silent_owner), name=f"run {row.id}", context=context)
 
     async def _advance(self, row: RunRow, events: list[Event] | None, silent_owner: str | None) -> None:
         try:
             if events is None:
+                if self.site.journal.chain_key:  # with a key nothing is done on the word of who does not have it
+                    await self.site.journal.verify(row.number)
                 events = await loaded(self.site.journal, row.number)
             driver = RunDriver(self.site, row, events, silent_owner=silent_owner)
             self._drivers[row.number] = driver
             await driver.advance()
-            self._backoff.pop(row.number, None)
-            self.failed.pop(row.id, None)
+            self._forget(row)
         except Fenced:
             logger.warning("run %s was taken over by another worker; this one drops it", row.id)
+            self._forget(row)
         except JournalError as error:
             logger.error("run %s cannot be written: %s", row.id, error)
             self.failed[row.id] = error
@@ -145,13 +175,22 @@ class EmbeddedCarrier:
             self.failed[row.id] = error
             self._again_later(row)
         finally:
-            self._drivers.pop(row.number, None)
+            left = self._drivers.pop(row.number, None)
             self._tasks.pop(row.number, None)
+            self._ids.discard(row.id)
+            if row.number not in self._backoff:  # else it is driven again, in its place
+                self.room.left(row)
             claim = self._next.pop(row.number, None)
             if claim is not None and not self._draining:
                 self.drive(claim.row, silent_owner=claim.before if claim.after == "silent" else None)
-            self._ended(row.id)
+            end = left.history.ended if left is not None else None
+            self._left(row.id, None if end is None else (row.workflow, end))
             self._wakeup.set()
+
+    def _forget(self, row: RunRow) -> None:
+        """Keep nothing of earlier failures to drive a run."""
+        self._backoff.pop(row.number, None)
+        self.failed.pop(row.id, None)
 
     def _again_later(self, row: RunRow) -> None:
         """Drive a run again after a pause that grows: the journal or the engine refused it."""
@@ -162,7 +201,10 @@ class EmbeddedCarrier:
         asyncio.get_running_loop().call_later(pause, self._begin_redrive, row)
 
     def _begin_redrive(self, row: RunRow) -> None:
-        task = asyncio.get_running_loop().create_task(self._redrive(row))
+        self._in_background(self._redrive(row))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._redrives.add(task)
         task.add_done_callback(self._redrives.discard)
 
@@ -177,6 +219,9 @@ class EmbeddedCarrier:
             return
         if fresh is not None and fresh.owner == self.site.worker and fresh.epoch == row.epoch:
             self.drive(fresh)
+        else:
+            self._forget(row)
+            self.room.left(row)
 
     # -- looking around ----------
 
@@ -216,7 +261,7 @@ class EmbeddedCarrier:
                 if driver is not None:
                     driver.mail_came()
         self._wakeup.clear()
-        if self.only is not None and not self.only:
+        if self.only is not None and not self.only | self._started:
             return
         active = [driver for driver in self._drivers.values() if not driver.idle]
         loading = len(self._tasks) > len(self._drivers)
@@ -227,23 +272,60 @@ class EmbeddedCarrier:
         suspects = self._suspects(bool(active) or loading)
         if suspects is None:
             return
-        claimed = await journal.claim(
-            self.site.worker,
-            workflows=list(self.site.workflows),
-            environment=self.site.environment,
-            now=self.site.clock.now(),
-            limit=min(room, self.pace.claim_at_once),
-            census=census,
-            only=self.only or (),
-            suspects=suspects,
-        )
-        if suspects == "one alone" and not any(claim.row.crashes >= SUSPECT_CRASHES for claim in claimed):
+        alone = await self._claim(min(room, self.pace.claim_at_once), census, suspects)
+        if suspects == "one alone" and not alone:
             self._somebody_died = False
-        for claim in claimed:
-            if claim.row.number in self._tasks:
-                self._next[claim.row.number] = claim  # its last driver has left it but is not gone yet
-            else:
-                self.drive(claim.row, silent_owner=claim.before if claim.after == "silent" else None)
+        for driver in await self.room.asked_to_leave(self._drivers.values(), census):
+            driver.stop()
+
+    async def _claim(self, limit: int, census: Census, suspects: Suspects) -> bool:
+        """Claim what is due and has a place, and drive it. Says whether it was a suspect, which is driven alone."""
+        taken = 0
+        for workflows, places in self.room.groups(limit):
+            claimed = await self.site.journal.claim(
+                self.site.worker,
+                workflows=workflows,
+                environment=self.site.environment,
+                now=self.site.clock.now(),
+                limit=min(places, limit - taken),
+                census=census,
+                only=() if self.only is None else self.only | self._started,
+                suspects="left" if taken and suspects == "one alone" else suspects,
+            )
+            for claim in claimed:
+                self._take_up(claim)
+            taken += len(claimed)
+            if any(claim.row.crashes >= SUSPECT_CRASHES for claim in claimed):
+                return True
+            if taken >= limit:
+                break
+        return False
+
+    def _take_up(self, claim: Claimed) -> None:
+        """Drive a claimed run, unless it has to wait for its turn."""
+        row = claim.row
+        if row.number in self._tasks:
+            self._next[row.number] = claim  # its last driver has left it but is not gone yet
+        elif self.room.begins(row):
+            self.drive(row, silent_owner=claim.before if claim.after == "silent" else None)
+        else:
+            self._in_background(self._begin_later(claim))
+
+    async def _begin_later(self, claim: Claimed) -> None:
+        """Leave a run to be claimed again when its turn comes, or wait for its turn here."""
+        row = claim.row
+        try:
+            if await self.room.is_cancelled(row):
+                self.drive(row)
+            elif await self.room.turn(row):
+                if self.room.places(row.workflow) != 0:
+                    self._take_up(claim)
+                    return
+                await self.room.leave(row, 0.0)
+            self._wakeup.set()
+        except JournalError as error:
+            logger.error("run %s cannot be left for later: %s", row.id, error)
+            self._again_later(row)
 
     def _suspects(self, busy: bool) -> Suspects | None:
         """Say how to claim now: runs that may kill their worker only when nothing is driven beside them.
@@ -288,7 +370,7 @@ class EmbeddedCarrier:
         """Stop as if the process had died (tests): nothing is claimed, beaten or driven any more, the journal stays as it is."""
         self._draining = True
         self._stop_beating.set()
-        self._dropped = [task for task in [self._loop_task, *self._tasks.values()] if task is not None]
+        self._dropped = [task for task in [self._loop_task, *self._redrives, *self._tasks.values()] if task is not None]
         for task in self._dropped:
             task.cancel()
 
@@ -302,6 +384,8 @@ class EmbeddedCarrier:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.wait({self._loop_task})
+        for task in self._redrives:
+            task.cancel()
         for driver in list(self._drivers.values()):
             driver.stop()
         tasks = list(self._tasks.values())

@@ -6,52 +6,44 @@ than what waits by then.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from chargehand.cli.forms import run_form
+from chargehand.cli.fitting import Code, answer_fits, knowing
 from chargehand.cli.given import json_given, kinds_given
-from chargehand.cli.inbox import LETTER_KINDS, how
+from chargehand.cli.inbox import LETTER_KINDS
 from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.posting import PANEL, As, Wait, posted
 from chargehand.cli.safe import holds_mark, one_line, short_json
-from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
+from chargehand.cli.unknown import refuse_entry
+from chargehand.cli.ways import article, how
+from chargehand.config import nearest
+from chargehand.durable import Waiting
 from chargehand.errors import (
     EXIT_OK,
     EXIT_REFUSED,
-    EXIT_WAITING,
     DecisionRefused,
     InvalidInput,
     UnknownEntry,
 )
 from chargehand.supervise.decisions import Abandon, Answer, Approve, Decision, DoneByHand, Edit, Fail, NotDone, Redrive, Reject, Release
-from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
-PANEL = "Decide"
-WAIT_SECONDS = 10.0
-_LOOK_SECONDS = 0.05
-
 Entry = Annotated[str, typer.Argument(metavar="ENTRY", help="The entry's id, or its run's when only one thing in it can be decided so.")]
-As = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="The principal who decides; the secret comes from CHARGEHAND_SECRET or a prompt.")
-]
 Shown = Annotated[
     str | None,
     typer.Option("--shown", metavar="DIGEST", help="Decide only about what was shown under this digest (its first 8 characters do)."),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help=f"Wait up to {WAIT_SECONDS:g} seconds until a worker has taken the decision up.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     for name, body in (
         ("approve", approve), ("reject", reject), ("release", release), ("answer", answer), ("redrive", redrive),
-        ("resolve", resolve), ("fail", fail), ("abandon", abandon), ("signal", signal), ("resume", resume), ("cancel", cancel),
+        ("resolve", resolve), ("fail", fail), ("abandon", abandon),
     ):  # fmt: skip
         command(app, name, PANEL)(body)
 
@@ -66,6 +58,7 @@ async def approve(
         str | None, typer.Option("--edit", metavar="JSON", help="Approve with these arguments changed, the others as shown.")
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = None,
+    code: Code = None,
     as_: As = None,
     shown: Shown = None,
     wait: Wait = False,
@@ -73,12 +66,12 @@ async def approve(
     """Approve an effect exactly as shown, or with changed arguments. The approval is spent by that one call."""
     changes = _changes(edit)
     decision = Decision(Approve().name, reason=reason) if changes is None else Edit({}, reason)
-    return await _decide(face, entry, decision, as_, shown, wait, changes=changes, kinds=("approval",))
+    return await _decide(face, entry, decision, as_, shown, wait, code=code, changes=changes, kinds=("approval",))
 
 
 async def reject(face: Invocation, entry: Entry, reason: Reason, as_: As = None, shown: Shown = None, wait: Wait = False) -> int:
     """Say no; the agent or the workflow receives the reason."""
-    return await _decide(face, entry, Reject(_text(reason)), as_, shown, wait)
+    return await _decide(face, entry, Reject(reason_given(reason)), as_, shown, wait)
 
 
 async def release(
@@ -88,19 +81,21 @@ async def release(
     edit: Annotated[
         str | None, typer.Option("--edit", metavar="JSON", help="Put this output in its place; it passes all gates again.")
     ] = None,
+    code: Code = None,
     as_: As = None,
     shown: Shown = None,
     wait: Wait = False,
 ) -> int:
     """Let an escalated output through on your name, as it is or edited."""
-    decision = Release(_text(reason)) if edit is None else Edit(_unmarked(json_given(edit, "--edit")), _text(reason))
-    return await _decide(face, entry, decision, as_, shown, wait, kinds=("escalation",))
+    decision = Release(reason_given(reason)) if edit is None else Edit(_unmarked(json_given(edit, "--edit")), reason_given(reason))
+    return await _decide(face, entry, decision, as_, shown, wait, code=code, kinds=("escalation",))
 
 
 async def answer(
     face: Invocation,
     entry: Entry,
     value: Annotated[str, typer.Argument(metavar="JSON", help="The answer; what is not JSON is taken as text.")],
+    code: Code = None,
     as_: As = None,
     shown: Shown = None,
     wait: Wait = False,
@@ -112,7 +107,7 @@ async def answer(
         if value[:1] in '@{["':
             raise
         given = value
-    return await _decide(face, entry, Answer(given), as_, shown, wait)
+    return await _decide(face, entry, Answer(given), as_, shown, wait, code=code)
 
 
 async def resolve(
@@ -123,6 +118,7 @@ async def resolve(
     go_on: Annotated[bool, typer.Option("--go-on", help="After a final effect: the run goes on.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="After a final effect: undo what can be undone.")] = False,
     leave: Annotated[bool, typer.Option("--leave", help="After a final effect: leave what stands.")] = False,
+    code: Code = None,
     as_: As = None,
     shown: Shown = None,
     wait: Wait = False,
@@ -138,7 +134,7 @@ async def resolve(
     ]
     if len(chosen) != 1:
         raise InvalidInput(f"resolve takes one of --done, --not-done, --go-on, --undo, --leave; {len(chosen)} were given.")
-    return await _decide(face, entry, chosen[0], as_, shown, wait)
+    return await _decide(face, entry, chosen[0], as_, shown, wait, code=code)
 
 
 async def fail(face: Invocation, entry: Entry, as_: As = None, shown: Shown = None, wait: Wait = False) -> int:
@@ -148,7 +144,7 @@ async def fail(face: Invocation, entry: Entry, as_: As = None, shown: Shown = No
 
 async def abandon(face: Invocation, entry: Entry, reason: Reason, as_: As = None, shown: Shown = None, wait: Wait = False) -> int:
     """Give the run up and roll it back; on the letter of an undo: accept that the effect stands."""
-    return await _decide(face, entry, Abandon(_text(reason)), as_, shown, wait)
+    return await _decide(face, entry, Abandon(reason_given(reason)), as_, shown, wait)
 
 
 async def redrive(
@@ -160,6 +156,7 @@ async def redrive(
     workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Every letter of this workflow's runs.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Every entry of this kind: letter or doubt.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every letter of this environment.")] = False,
+    code: Code = None,
     as_: As = None,
     shown: Shown = None,
     wait: Wait = False,
@@ -171,7 +168,7 @@ async def redrive(
     changes = _changes(edit)
     if entry is not None:
         decision = Redrive() if changes is None else Redrive({})
-        return await _decide(face, entry, decision, as_, shown, wait, changes=changes, kinds=LETTER_KINDS)
+        return await _decide(face, entry, decision, as_, shown, wait, code=code, changes=changes, kinds=LETTER_KINDS)
     if changes is not None or shown is not None or wait:
         raise InvalidInput("--edit, --shown and --wait belong to one ENTRY, not to a selection.")
     return await _redrive_many(face, workflow, kind, as_)
@@ -182,7 +179,7 @@ async def _redrive_many(face: Invocation, workflow: str | None, kind: str | None
     by = face.person(as_)
     redriven: list[str] = []
     refused: list[dict[str, str]] = []
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         workflows: dict[str, str] = {}
         for one in await supervisor.waiting(kinds=kinds, limit=100_000):
             if "redrive" not in one.decisions:
@@ -213,51 +210,62 @@ async def _decide(
     shown: str | None,
     wait: bool,
     *,
+    code: Sequence[str] | None = None,
     changes: Mapping[str, Any] | None = None,
     kinds: Sequence[str] = (),
 ) -> int:
     """Post one decision; with `wait`, see what became of it."""
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         entry = await _entry(supervisor, named, decision.name, kinds)
         if shown is not None and (len(shown) < 8 or not entry.digest.startswith(shown)):
             raise DecisionRefused(
                 f"What waits at {entry.id!r} is not what was shown as {shown!r} but as {entry.digest!r}. Look at it again."
             )
         if changes is not None:
-            decision = Edit({**_arguments(entry), **changes}, decision.reason)
+            decision = Edit(_edited(entry, changes), decision.reason)
         by = face.person(as_)
+        if entry.role is not None and entry.role not in by.roles:
+            hint = face.who_has(entry.role)
+            raise DecisionRefused(f"{by.id!r} does not have the role {entry.role!r}, which decides {entry.id!r}. {hint}")
         row = await supervisor.row(entry.run_id)
-        await supervisor.decide(entry, decision, by=by, shown=entry.digest)
+        known = knowing(face, supervisor, row, code) if decision.value is not None or code else None
+        if known is not None and decision.value is not None:
+            await answer_fits(known, row, entry, decision.value)
+        await (known or supervisor).decide(entry, decision, by=by, shown=entry.digest)
         if not face.json:
             given = "" if decision.value is None else f" with {short_json(face.shown(decision.value), 300)}"
             face.say(f"{decision.name} by {one_line(by.id)}: {one_line(entry.id)}, {one_line(entry.title)}{given}")
         mail = {"kind": "decision", "entry": entry.id, "decision": decision.name}
-        return await _posted(face, supervisor, row, mail, wait)
+        return await posted(face, supervisor, row, mail, wait)
 
 
 async def _entry(supervisor: Supervisor, named: str, decision: str, kinds: Sequence[str]) -> Waiting:
     """Return the entry of an id, or the only one of a run on which this decision can be made."""
     entry = await supervisor.journal.entry(named)
     if entry is None:
-        found = [one for one in await supervisor.waiting(run_id=named) if decision in one.decisions and (not kinds or one.kind in kinds)]
+        waits = await supervisor.waiting(run_id=named)
+        found = [one for one in waits if decision in one.decisions and (not kinds or one.kind in kinds)]
         if len(found) > 1:
             listed = ", ".join(one.id for one in found[:5])
             raise DecisionRefused(f"In run {named!r} {len(found)} entries can be decided so: {listed}. Name one.")
         if not found:
-            raise UnknownEntry(
-                f"Nothing of the id {named!r} waits for this: it was decided, has expired, or never was. `chargehand inbox` lists what waits."
-            )
+            await refuse_entry(supervisor, named, among=waits)
         entry = found[0]
     if decision not in entry.decisions or (kinds and entry.kind not in kinds):
-        ways = "; ".join(f"chargehand {how(entry, one)}" for one in entry.decisions)
-        raise DecisionRefused(f"{entry.id!r} is a {entry.kind} and is not decided so. It can be decided by: {ways}.")
+        listed = "; ".join(f"chargehand {how(entry, one)}" for one in entry.decisions)
+        raise DecisionRefused(f"{entry.id!r} is {article(entry.kind)} and is not decided so. It can be decided by: {listed}.")
     return entry
 
 
-def _arguments(entry: Waiting) -> dict[str, Any]:
-    """Return the arguments that an entry shows, to which an edit is applied."""
+def _edited(entry: Waiting, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that an entry shows, with these changed."""
     arguments = entry.shows.get("arguments")
-    return dict(arguments) if isinstance(arguments, Mapping) else {}
+    known = dict(arguments) if isinstance(arguments, Mapping) else {}
+    for name in changes.keys() - known.keys() if known else ():
+        near = nearest(name, known)
+        hint = f"Did you mean {near!r}?" if near else f"It shows: {', '.join(known)}."
+        raise InvalidInput(f"--edit changes {name!r}, which is no argument of {entry.id!r}. {hint}")
+    return {**known, **changes}
 
 
 def _changes(edit: str | None) -> dict[str, Any] | None:
@@ -277,115 +285,8 @@ def _unmarked(value: Any) -> Any:
     return value
 
 
-def _text(reason: str) -> str:
+def reason_given(reason: str) -> str:
+    """Return a reason that is not empty."""
     if not reason.strip():
         raise InvalidInput("--reason is empty. Say why in a sentence; it is recorded.")
     return reason
-
-
-# -- whole runs ----------
-
-
-async def signal(
-    face: Invocation,
-    run: Run,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal's name.")],
-    value: Annotated[str, typer.Option("--value", metavar="JSON", help="What it carries.")] = "null",
-    as_: As = None,
-    wait: Wait = False,
-) -> int:
-    """Send a signal to a run; it is kept when nothing waits for it yet."""
-    carried = json_given(value, "--value")
-    async with face.reading() as supervisor:
-        row = await _open_run(supervisor, run)
-        await supervisor.signal(run, name, carried, by=face.person(as_))
-        return await _posted(face, supervisor, row, {"kind": "signal", "name": name}, wait, said=f"signal {name} sent to {run}")
-
-
-async def resume(
-    face: Invocation,
-    run: Run,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option("--accept", metavar="PATH", help="The code as it is now is right about this call. May be given again."),
-    ] = None,
-    as_: As = None,
-    wait: Wait = False,
-) -> int:
-    """Let a run go on that is parked as a whole: diverged, broken or poison."""
-    async with face.reading() as supervisor:
-        row = await _open_run(supervisor, run)
-        if row.status != "parked" or row.reason not in ("diverged", "broken", "poison"):
-            raise DecisionRefused(
-                f"Run {run!r} is not parked as a whole: it is {row.status}. `chargehand inbox --run {run}` shows what it waits for."
-            )
-        await supervisor.resume(run, accept=accept or (), by=face.person(as_))
-        return await _posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} goes on")
-
-
-async def cancel(
-    face: Invocation,
-    run: Run,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "cancelled",
-    as_: As = None,
-    wait: Wait = False,
-) -> int:
-    """Cancel a run: what it did is undone, as far as it can be."""
-    async with face.reading() as supervisor:
-        row = await _open_run(supervisor, run)
-        await supervisor.cancel(run, _text(reason), by=face.person(as_))
-        return await _posted(face, supervisor, row, {"kind": "cancel"}, wait, said=f"{run} is to be cancelled")
-
-
-async def _open_run(supervisor: Supervisor, id: str) -> RunRow:
-    row = await supervisor.row(id)
-    if row.status in FINAL_STATUSES:
-        raise DecisionRefused(f"Run {id!r} has ended: it is {row.status}. Nothing was sent.")
-    return row
-
-
-# -- what became of it ----------
-
-
-async def _posted(
-    face: Invocation, supervisor: Supervisor, row: RunRow, mail: dict[str, Any], wait: bool, *, said: str | None = None
-) -> int:
-    """Say that something is on disk, and with `wait` what the run made of it."""
-    if said is not None and not face.json:
-        face.say(one_line(said))
-    taken, why = await _answer(supervisor, row, mail) if wait else (None, None)
-    after = await supervisor.row(row.id)
-    if face.json:
-        face.answer({**mail, "run": run_form(after, face.shown), "taken_up": taken, "why": why})
-    elif taken:
-        face.say(f"taken up; run {row.id} is {after.status}")
-    elif taken is False and why is not None:
-        face.say(f"ignored: {one_line(why)}", "red")
-    elif taken is False:
-        face.note(f"No worker has taken it up within {WAIT_SECONDS:g} s. It is on disk and counts as soon as one runs.", "yellow")
-    elif not await supervisor.journal.workers():
-        face.note("It is on disk. No worker lives that could take it up: start one with `chargehand worker`.")
-    if taken is not False:
-        return EXIT_OK
-    return EXIT_REFUSED if why is not None else EXIT_WAITING
-
-
-async def _answer(supervisor: Supervisor, row: RunRow, mail: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """Wait until the run's driver has folded the mail. Returns whether it fitted, and why not."""
-    clock = supervisor.clock
-    end = clock.monotonic() + WAIT_SECONDS
-    while clock.monotonic() < end:
-        left = await supervisor.journal.mail([row.number])
-        if not any(letter.kind == mail["kind"] and letter.body.get("entry") == mail.get("entry") for letter in left):
-            events = await loaded(supervisor.journal, row.number)
-            ignored = [
-                event.payload
-                for event in events
-                if event.seq > row.seq
-                and event.type == "mail.ignored"
-                and event.payload.get("kind") == mail["kind"]
-                and (event.payload.get("body") or {}).get("entry") == mail.get("entry")
-            ]
-            return (False, str(ignored[-1].get("why"))) if ignored else (True, None)
-        await asyncio.sleep(_LOOK_SECONDS)
-    return False, None

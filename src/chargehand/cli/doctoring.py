@@ -15,8 +15,9 @@ import chargehand
 from chargehand.cli.forms import is_overdue
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.safe import one_line
+from chargehand.config import CHAIN_KEY
 from chargehand.durable import Worker
-from chargehand.errors import EXIT_FAILED, EXIT_OK, JournalCorrupt
+from chargehand.errors import EXIT_FAILED, EXIT_OK, BadConfiguration, JournalCorrupt, WrongChainKey
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"
@@ -41,11 +42,13 @@ def register(app: typer.Typer) -> None:
 async def doctor(face: Invocation) -> int:
     """Look at configuration, journal, workers, runs that no live worker knows, and what waits. Leaves with 1 when something is bad."""
     findings = [*_configuration(face)]
-    async with face.reading() as supervisor:
+    has_key = _chain_key(face, findings)
+    face.needs_journal()
+    async with face.supervisor(work=False, signs=has_key) as supervisor:
         counts = dict(await supervisor.journal.statistics())
         workers = await supervisor.journal.workers()
         findings += _journal(face, counts)
-        findings += await _chain(supervisor)
+        findings += await _chain(supervisor) if has_key else []
         findings += _workers(workers, supervisor.environment)
         findings += _unknown_runs(counts, workers, supervisor.environment)
         findings += await _waiting(supervisor)
@@ -88,10 +91,29 @@ def _journal(face: Invocation, counts: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
+def _chain_key(face: Invocation, findings: list[Finding]) -> bool:
+    """Find where the chain key comes from; say whether it can be used."""
+    settings = face.settings
+    try:
+        key = settings.chain_key()
+    except BadConfiguration as error:
+        findings.append(Finding("bad", "chain key", error.message))
+        return False
+    if not key:
+        findings.append(Finding("ok", "chain key", "none is configured: the hash chains find accidents, not intruders"))
+        return True
+    where = CHAIN_KEY if settings.chain_key_given is not None else settings.chain_key_file
+    findings.append(Finding("ok", "chain key", f"from {where}"))
+    if settings.chain_key_given is None and (mode := Path(settings.chain_key_file).stat().st_mode) & 0o077:
+        findings.append(Finding("look", "chain key", f"others than its owner have access to {where} (mode {mode & 0o777:o})"))
+    return True
+
+
 async def _chain(supervisor: Supervisor) -> list[Finding]:
     try:
+        await supervisor.check_chain_key()
         await supervisor.journal.verify_chain()
-    except JournalCorrupt as error:
+    except (JournalCorrupt, WrongChainKey) as error:
         return [Finding("bad", "chain", error.message)]
     return [Finding("ok", "chain", "the journal-wide chain holds; `chargehand verify` looks at every run")]
 

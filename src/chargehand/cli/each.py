@@ -29,6 +29,7 @@ from chargehand.errors import (
     EXIT_OK,
     EXIT_PARKED,
     EXIT_WAITING,
+    Erased,
     InvalidInput,
     RunConflict,
     WrongEnvironment,
@@ -37,6 +38,7 @@ from chargehand.errors import (
 from chargehand.failures import MAST, SYSTEM
 from chargehand.starting import check_id
 from chargehand.supervise.call import Call
+from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -164,12 +166,20 @@ class _Work:
 async def _outcome(supervisor: Supervisor, row: RunRow, known: bool, codec: Codec, *, keep: bool) -> Outcome:
     """Return what became of a run that rests."""
     if row.status == "completed":
-        return Outcome("completed", known, value=codec.to_json(await supervisor.outcome(row, codec)) if keep else None)
+        return Outcome("completed", known, value=await _value(supervisor, row, codec) if keep else None)
     if row.status not in FINAL_STATUSES:
         return Outcome(row.status if row.status != "parked" else f"parked ({row.reason})")
-    (last,) = await supervisor.journal.load(row.number, after=row.seq - 1)
-    error = last.event().payload.get("e") or {}
+    (last,) = await loaded(supervisor.journal, row.number, after=row.seq - 1)
+    error = last.payload.get("e") or {}
     return Outcome(row.status, known, failure=failure_class(error), error=error)
+
+
+async def _value(supervisor: Supervisor, row: RunRow, codec: Codec) -> Any:
+    """Return a completed run's value as JSON; None of one whose value was erased."""
+    try:
+        return codec.to_json(await supervisor.outcome(row, codec))
+    except Erased:
+        return None
 
 
 def failure_class(error: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chargehand.cli.safe import iso
+from chargehand.cli.ways import ways
 from chargehand.core.account import Account
 from chargehand.durable import RunRow, Waiting
 from chargehand.events import Event, Record
@@ -52,6 +53,7 @@ def entry_form(entry: Waiting, now: float) -> dict[str, Any]:
         "title": entry.title,
         "shows": dict(entry.shows),
         "decisions": list(entry.decisions),
+        "commands": [way.partition("    # ")[0] for way in ways(entry)],
         "role": entry.role,
         "created": iso(entry.created),
         "due": iso(entry.due),

@@ -12,32 +12,13 @@ from chargehand.cli.forms import entry_form, is_overdue
 from chargehand.cli.given import kinds_given, seconds_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.safe import as_json, duration, one_line
+from chargehand.cli.unknown import refuse_entry, run_named
+from chargehand.cli.ways import ways
 from chargehand.durable import Waiting, WaitingKind
-from chargehand.errors import EXIT_OK, EXIT_WAITING, UnknownEntry
+from chargehand.errors import EXIT_OK, EXIT_WAITING
 
 PANEL = "Look"
 LETTER_KINDS: tuple[WaitingKind, ...] = ("letter", "doubt")
-
-HOW: dict[str, str] = {
-    "approve": "approve {id}",
-    "edit": "approve {id} --edit JSON",
-    "reject": "reject {id} --reason TEXT",
-    "done": "resolve {id} --done JSON",
-    "not-done": "resolve {id} --not-done",
-    "release": "release {id} --reason TEXT",
-    "answer": "answer {id} JSON",
-    "redrive": "redrive {id}",
-    "fail": "fail {id}",
-    "abandon": "abandon {id} --reason TEXT",
-    "resume": "resume {run}",
-    "cancel": "cancel {run}",
-    "go on": "resolve {id} --go-on",
-    "undo": "resolve {id} --undo",
-    "leave": "resolve {id} --leave",
-}
-"""By decision, the command that makes it."""
-
-_EDITS = {"escalation": "release {id} --edit JSON", "letter": "redrive {id} --edit JSON"}
 
 Run = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only what waits in this run.")]
 Role = Annotated[str | None, typer.Option("--role", metavar="ROLE", help="Only what this role may decide.")]
@@ -67,7 +48,7 @@ async def inbox(
     found = await _found(face, entry, run, kinds_given(kind or ()), role)
     now = time.time()
     urgent = [one for one in found if one.kind == "doubt" or is_overdue(one, now, bound)] if check else []
-    _show(face, found, now, whole=entry is not None)
+    _show(face, found, now, whole=entry is not None, filtered=bool(run or kind or role))
     if urgent and not face.json:
         face.note(f"{len(urgent)} overdue or in doubt: {', '.join(one.id for one in urgent[:5])}", "yellow")
     return EXIT_WAITING if urgent else EXIT_OK
@@ -75,32 +56,32 @@ async def inbox(
 
 async def approvals(face: Invocation, entry: Entry = None, run: Run = None, role: Role = None) -> None:
     """List the effects that wait for approval, each with exactly what would run."""
-    _show(face, await _found(face, entry, run, ("approval",), role), time.time(), whole=True)
+    _show(face, await _found(face, entry, run, ("approval",), role), time.time(), whole=True, filtered=bool(run or role))
 
 
 async def letters(face: Invocation, entry: Entry = None, run: Run = None, role: Role = None) -> None:
     """List dead letters and doubts: calls that could not be finished, or whose outcome nobody knows."""
-    _show(face, await _found(face, entry, run, LETTER_KINDS, role), time.time(), whole=True)
+    _show(face, await _found(face, entry, run, LETTER_KINDS, role), time.time(), whole=True, filtered=bool(run or role))
 
 
 async def _found(face: Invocation, named: str | None, run: str | None, kinds: Sequence[WaitingKind], role: str | None) -> list[Waiting]:
     async with face.reading() as supervisor:
         if run is not None:
-            await supervisor.row(run)
+            await run_named(face, supervisor, run)
         found = await supervisor.waiting(run_id=run, kinds=kinds, limit=100_000)
-    if named is not None:
-        found = [one for one in found if named in (one.id, one.run_id)]
-        if not found:
-            raise UnknownEntry(f"Nothing of the id {named!r} waits here. `chargehand inbox` lists what waits.")
+        if named is not None:
+            found = [one for one in found if named in (one.id, one.run_id)]
+            if not found:
+                await refuse_entry(supervisor, named, kinds=kinds)
     return [one for one in found if role is None or one.role in (None, role)]
 
 
-def _show(face: Invocation, found: Sequence[Waiting], now: float, *, whole: bool) -> None:
+def _show(face: Invocation, found: Sequence[Waiting], now: float, *, whole: bool, filtered: bool) -> None:
     if face.json:
         face.answer({"waiting": [face.shown(entry_form(one, now)) for one in found]})
         return
     if not found:
-        face.note("Nothing waits.")
+        face.note("Nothing waits." if not filtered else "Nothing waits that fits these options.")
         return
     if whole:
         for one in found:
@@ -129,21 +110,12 @@ def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
     facts += [f"for the role {one_line(entry.role)}"] if entry.role else []
     facts += [f"due {due}"] if due else []
     face.say("  " + ", ".join(facts))
+    if entry.role:
+        face.say(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}", "dim")
     for name, value in face.shown(dict(entry.shows)).items():
         if value not in (None, [], {}, ""):
             face.say(f"  {one_line(name)}: {as_json(value)}")
     face.say(f"  shown as: {entry.digest}", "dim")
-    for decision in entry.decisions:
-        face.say(f"  chargehand {how(entry, decision)}", "cyan")
+    for way in ways(entry):
+        face.say(f"  {way}", "cyan")
     face.say()
-
-
-def how(entry: Waiting, decision: str) -> str:
-    """Return the command that makes a decision on an entry."""
-    pattern = _EDITS.get(entry.kind, HOW["edit"]) if decision == "edit" else HOW.get(decision, decision + " {id}")
-    return pattern.format(id=_quoted(entry.id), run=_quoted(entry.run_id))
-
-
-def _quoted(id: str) -> str:
-    safe = one_line(id)
-    return safe if all(char.isalnum() or char in "-_./:@~#" for char in safe) else "'" + safe.replace("'", "'\\''") + "'"

@@ -7,11 +7,10 @@ import getpass
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,11 +20,15 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
-from chargehand.config import Settings, chain_key_from, nearest, settings_from
-from chargehand.errors import BadConfiguration, DecisionRefused, JournalError
+from chargehand.cli.ways import quoted
+from chargehand.config import Settings, nearest, settings_from
+from chargehand.durable import Journal as JournalPort
+from chargehand.errors import BadConfiguration, DecisionRefused
+from chargehand.starting import refuse_no_journal_at
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.definitions import WorkflowDefinition
-from chargehand.supervisor import Resource, Supervisor
+from chargehand.supervise.resources import Resource
+from chargehand.supervisor import Supervisor
 
 try:
     import pwd
@@ -99,10 +102,27 @@ class Invocation:
         self.needs_journal()
         return self.supervisor(work=False)
 
+    @asynccontextmanager
+    async def keyed(self) -> AsyncIterator[Supervisor]:
+        """Open a supervisor that verifies, signs or decides: with the chain key. Raises `WrongChainKey` when it is not the journal's."""
+        self.needs_journal()
+        async with self.supervisor(work=False, signs=True) as supervisor:
+            await supervisor.check_chain_key()
+            yield supervisor
+
     def supervisor(
-        self, workflows: Sequence[WorkflowDefinition[..., Any]] = (), resources: Sequence[Resource[Any]] = (), *, work: bool
+        self,
+        workflows: Sequence[WorkflowDefinition[..., Any]] = (),
+        resources: Sequence[Resource[Any]] = (),
+        *,
+        work: bool,
+        signs: bool = False,
+        journal: JournalPort | None = None,
     ) -> Supervisor:
-        """Return a supervisor of these settings."""
+        """Return a supervisor of these settings, on a journal that is open already when one is given.
+
+        What drives runs or `signs` gets the chain key; what only looks needs none.
+        """
         settings = self.settings
         return Supervisor(
             settings.journal,
@@ -112,17 +132,13 @@ class Invocation:
             resources=resources,
             approve=settings.approve,
             pace=settings.pace(),
-            chain_key=chain_key_from(self.variables),
+            journal=journal,
+            chain_key=settings.chain_key() if work or signs else b"",
         )
 
     def needs_journal(self) -> None:
-        """Raise `JournalError` when there is no journal to read."""
-        journal = self.settings.journal
-        if journal == "memory:":
-            raise BadConfiguration("The journal memory: lives and dies with one process, so there is nothing to read. Give --journal FILE.")
-        path = journal.removeprefix("sqlite:///")
-        if "://" not in path and not Path(path).exists():
-            raise JournalError(f"There is no journal: {path!r}. `chargehand run` makes one; --journal names another.")
+        """Raise `JournalError` when there is no journal to read; a file that is none is left as it is."""
+        refuse_no_journal_at(self.settings.journal)
 
     # -- people ----------
 
@@ -156,6 +172,15 @@ class Invocation:
         if named is None and "CHARGEHAND_PRINCIPAL" not in self.variables:
             return _login()
         return self.person(named).id
+
+    def who_has(self, role: str) -> str:
+        """Return which principals have a role, or how one gets it."""
+        having = sorted(name for name, principal in self.settings.principals.items() if role in principal.roles)
+        if having:
+            return f"{', '.join(having)} {'has' if len(having) == 1 else 'have'} it: --as NAME."
+        where = one_line(self.settings.file or "chargehand.toml")
+        makes = f"`chargehand principal NAME --role {quoted(role)}` asks for a secret and prints the lines to put there."
+        return f"No principal has it: roles are given by [principals.NAME] in {where}. {makes}"
 
     def _secret(self, name: str) -> str:
         given = self.variables.get("CHARGEHAND_SECRET")

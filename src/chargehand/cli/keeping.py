@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import re
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from chargehand.cli import doctoring
+from chargehand.cli import doctoring, erasing
 from chargehand.cli.forms import record_form, run_form
 from chargehand.cli.given import json_lines, statuses_given, time_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.reading import Since, Status, Until, Workflow
 from chargehand.cli.safe import as_json, one_line
+from chargehand.cli.unknown import run_named
 from chargehand.cli.writing import write_line, written_whole
 from chargehand.config import hash_secret
 from chargehand.demo import run_demo
@@ -30,6 +32,8 @@ from chargehand.supervisor import Supervisor
 PANEL = "Keep"
 _PAGE = 500
 _PRUNE_BATCH = 500
+_PLACES = 10
+_CHAIN_PLACE = re.compile(r"The chain of (?P<run>run .*) does not hold at (?P<seq>seq \d+): (?P<what>.*)", re.DOTALL)
 SECRET_CHARS_MIN = 8
 
 
@@ -37,17 +41,18 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app, "verify", PANEL)(verify)
     command(app, "export", PANEL)(export)
+    erasing.register(app)
     command(app, "prune", PANEL)(prune)
     doctoring.register(app)
     command(app, "principal", PANEL)(principal)
     command(app, "demo", "Run")(demo)
 
 
-async def _rows(supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
+async def _rows(face: Invocation, supervisor: Supervisor, ids: list[str] | None, **which: Any) -> AsyncIterator[RunRow]:
     """Yield the runs of these ids, else all that fit, newest first."""
     if ids:
         for id in ids:
-            yield await supervisor.row(id)
+            yield await run_named(face, supervisor, id)
         return
     before: int | None = None
     while rows := await supervisor.runs(before=before, limit=_PAGE, **which):
@@ -76,9 +81,9 @@ async def verify(
     heads = list(json_lines(against, "--against")) if against is not None else []
     found: list[str] = []
     count = 0
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         with face.working("verifying") as step:
-            async for row in _rows(supervisor, run):
+            async for row in _rows(face, supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
                 found += await _broken(_long_values(supervisor, row))
                 count += 1
@@ -90,10 +95,38 @@ async def verify(
     if face.json:
         face.answer({"runs": count, "heads": len(heads), "ok": not found, "broken": found})
     else:
-        for message in found:
-            face.say(message, "red")
-        face.say(f"{count} runs verified, {len(heads)} heads compared: {'all hold' if not found else f'{len(found)} do not hold'}")
+        _say_broken(face, found)
+        _say_verified(face, count, len(heads) if against is not None else None, len(found))
     return EXIT_JOURNAL if found else EXIT_OK
+
+
+def _say_verified(face: Invocation, runs: int, heads: int | None, broken: int) -> None:
+    compared = "" if heads is None else f", {heads} heads compared"
+    if broken:
+        face.say(f"{runs} runs verified{compared}: {broken} {'does' if broken == 1 else 'do'} not hold")
+    elif runs or heads:
+        face.say(f"{runs} runs verified{compared}: all hold")
+    else:
+        face.say(f"Nothing was verified: the journal has no runs in the environment {face.settings.environment!r}.", "yellow")
+
+
+def _say_broken(face: Invocation, found: Sequence[str]) -> None:
+    """Print each thing that does not hold; what is wrong in the same way with many runs is said once, with where."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for message in found:
+        place = _CHAIN_PLACE.fullmatch(message)
+        alike.setdefault(place["what"] if place else message, []).append(
+            (message, f"{place['run']} at {place['seq']}" if place else message)
+        )
+    for what, found_so in alike.items():
+        if len(found_so) == 1:
+            face.say(found_so[0][0], "red")
+            continue
+        face.say(f"{len(found_so)} chains do not hold: {what}", "red")
+        for _, where in found_so[:_PLACES]:
+            face.say(f"  {where}", "red")
+        if len(found_so) > _PLACES:
+            face.say(f"  and {len(found_so) - _PLACES} more; --json lists each", "red")
 
 
 async def _broken(check: Any) -> list[str]:
@@ -186,7 +219,7 @@ async def export(
     count = 0
     async with face.reading() as supervisor:
         with _written(out, face) as file, face.working("exporting") as step:
-            async for row in _rows(supervisor, run, **which):
+            async for row in _rows(face, supervisor, run, **which):
                 if heads:
                     write_line(file, {"kind": "head", "run": row.id, "seq": row.seq, "hash": row.head.hex(), "status": row.status})
                 else:
@@ -230,11 +263,11 @@ async def prune(
     bound = time_given(before, "--before", time.time())
     assert bound is not None
     done = 0
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         with face.working("pruning") as step:
             if dry_run:
                 final = ("completed", "failed", "cancelled")
-                async for row in _rows(supervisor, None, status=final):
+                async for row in _rows(face, supervisor, None, status=final):
                     done += row.updated < bound
             else:
                 while count := await supervisor.journal.prune(before=bound, limit=_PRUNE_BATCH, environment=supervisor.environment):

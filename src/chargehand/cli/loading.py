@@ -20,7 +20,7 @@ from chargehand.errors import BadConfiguration, ChargehandError, DefinitionError
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervise.discover import reachable
-from chargehand.supervisor import Resource
+from chargehand.supervise.resources import Resource
 
 AnyWorkflow = WorkflowDefinition[..., Any]
 
@@ -55,6 +55,20 @@ def workflows_at(references: Sequence[str], settings: Settings) -> list[AnyWorkf
         where = settings.file or "chargehand.toml"
         raise BadConfiguration(f"No workflow is named. Give module:workflow, or set workflows in {where}.")
     return [workflow_at(reference) for reference in named]
+
+
+def code_of(name: str, references: Sequence[str], settings: Settings) -> tuple[AnyWorkflow | None, str]:
+    """Return the workflow of this full name among those that a command names, else those of the configuration.
+
+    None and why when it is not at hand. What a command names must be there, and raises like anywhere.
+    """
+    try:
+        known = [workflow for workflow in workflows_at(references, settings) if workflow.full_name == name]
+    except ChargehandError as error:
+        if references:
+            raise
+        return None, error.message
+    return (known[0], "") if known else (None, f"{name} is not among the workflows given. Give --code module:workflow.")
 
 
 def resources_for(workflows: Iterable[AnyWorkflow], references: Sequence[str]) -> list[Resource[Any]]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import chargehand
-from chargehand.cli import deciding, inbox, keeping, reading, reference, replaying, running, working
+from chargehand.cli import deciding, inbox, keeping, reading, reference, replaying, running, steering, working
 from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, InvalidInput, exit_status
 
@@ -54,6 +54,7 @@ working.register(app)
 reading.register(app)
 inbox.register(app)
 deciding.register(app)
+steering.register(app)
 replaying.register(app)
 keeping.register(app)
 reference.register(app)

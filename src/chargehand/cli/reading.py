@@ -11,14 +11,15 @@ import typer
 from chargehand.cli.forms import account_form, entry_form, event_form, run_form
 from chargehand.cli.given import statuses_given, tags_given, time_given
 from chargehand.cli.invocation import Invocation, command
-from chargehand.cli.loading import workflows_at
+from chargehand.cli.loading import code_of
 from chargehand.cli.safe import as_json, duration, moment, one_line, short_json
 from chargehand.cli.timeline import line_of, style_of
+from chargehand.cli.unknown import run_named
 from chargehand.core.account import Account, account_of
 from chargehand.core.history import History
 from chargehand.core.states import AgentState
 from chargehand.durable import RunRow, Waiting
-from chargehand.errors import ChargehandError, JournalCorrupt
+from chargehand.errors import JournalCorrupt
 from chargehand.events import Event
 from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.discover import reachable
@@ -108,7 +109,7 @@ async def watch(
 ) -> None:
     """Print a run's events as they come, from whichever process; ends when the run has ended."""
     async with face.reading() as supervisor:
-        started = (await supervisor.row(run)).created
+        started = (await run_named(face, supervisor, run)).created
         async for event in supervisor.watch(run, after):
             tell(face, event, started)
 
@@ -152,7 +153,7 @@ async def show(
 ) -> None:
     """Show one run: its timeline, its effects, what it cost, and what supervising it cost."""
     async with face.reading() as supervisor:
-        row = await supervisor.row(run)
+        row = await run_named(face, supervisor, run)
         events = await loaded(supervisor.journal, row.number)
         waits = await supervisor.waiting(run_id=run)
         now = supervisor.clock.now()
@@ -292,16 +293,12 @@ def _unchecked(face: Invocation, row: RunRow, history: History, references: Sequ
     }
     if not called:
         return {}, ""
-    try:
-        workflows = workflows_at(references, face.settings)
-    except ChargehandError as error:
-        return None, error.message
-    known = [workflow for workflow in workflows if workflow.full_name == row.workflow]
-    if not known:
-        return None, f"{row.workflow} is not among the workflows given. Give --code module:workflow."
+    workflow, why = code_of(row.workflow, references, face.settings)
+    if workflow is None:
+        return None, why
     found = {
         agent.name: [done.clause for done in agent.done if done.by is None]
-        for agent in reachable(known)
+        for agent in reachable([workflow])
         if isinstance(agent, AgentDefinition) and agent.name in called
     }
     return {name: clauses for name, clauses in sorted(found.items()) if clauses}, ""

@@ -12,6 +12,7 @@ from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import workflows_at
 from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import one_line
+from chargehand.cli.unknown import run_named
 from chargehand.durable import RunRow
 from chargehand.errors import EXIT_OK, EXIT_PARKED
 from chargehand.events import Event
@@ -46,7 +47,7 @@ async def check_replay(
     face.needs_journal()
     async with face.supervisor(definitions, work=False) as supervisor:
         with face.working("replaying") as step:
-            async for row in _unfinished(supervisor, run or ()):
+            async for row in _unfinished(face, supervisor, run or ()):
                 if row.workflow not in supervisor.workflows:
                     unknown += 1
                     continue
@@ -65,6 +66,13 @@ async def check_replay(
         )
     else:
         _say(face, bad)
+        for row, found in results:
+            if found.unreached:
+                face.say(
+                    f"{row.id}: the code asks for {one_line(', '.join(found.begins))} before it comes to what is recorded: "
+                    f"{one_line(', '.join(found.unreached))}. If it no longer asks for it, the run will park there.",
+                    "yellow",
+                )
         face.say(f"{len(results)} unfinished runs checked: {len(results) - len(bad)} go on, {len(bad)} would park")
         if unknown:
             face.note(f"{unknown} unfinished runs are of other workflows and were not checked.")
@@ -78,10 +86,10 @@ def _replayed(supervisor: Supervisor, row: RunRow, events: list[Event]) -> Repla
         raise damaged(f"The history of run {row.id!r}", error) from error
 
 
-async def _unfinished(supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
+async def _unfinished(face: Invocation, supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
     if ids:
         for id in ids:
-            yield await supervisor.row(id)
+            yield await run_named(face, supervisor, id)
         return
     before: int | None = None
     while rows := await supervisor.runs(status=("running", "waiting", "parked"), before=before, limit=_PAGE):
@@ -97,6 +105,7 @@ def _form(face: Invocation, row: RunRow, found: Replayed) -> dict[str, Any]:
         "why": found.why,
         "divergences": [{"path": one.path, "recorded": one.recorded, "code": one.code} for one in found.divergences],
         "begins": list(found.begins),
+        "unreached": list(found.unreached),
     }
 
 

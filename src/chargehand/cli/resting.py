@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from chargehand.core.history import History
 from chargehand.durable import RunRow
+from chargehand.events import Event
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
@@ -44,3 +46,14 @@ async def _has_timer(supervisor: Supervisor, row: RunRow) -> bool:
     asked = {entry.path for entry in await supervisor.waiting(run_id=row.id)}
     history = History().fold_all(await loaded(supervisor.journal, row.number))
     return any(state.due is not None and state.settled is None and path not in asked for path, state in history.calls.items())
+
+
+def signals_waited_for(events: Sequence[Event]) -> list[str]:
+    """Return the names of the signals that a run waits for, as far as its record says."""
+    waits: dict[str, str] = {}
+    for event in events:
+        if event.type == "signal.wanted":
+            waits[event.path] = str(event.payload.get("want"))
+        elif event.type in ("signal.received", "signal.expired"):
+            waits.pop(event.path, None)
+    return sorted(set(waits.values()))

@@ -14,15 +14,17 @@ import typer
 from chargehand.cli import each
 from chargehand.cli.forms import entry_form, run_form
 from chargehand.cli.given import json_given, percent_given, seconds_given, tags_given
-from chargehand.cli.inbox import how
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
 from chargehand.cli.reading import tell
-from chargehand.cli.resting import until_rest
+from chargehand.cli.resting import signals_waited_for, until_rest
 from chargehand.cli.safe import as_json, duration, one_line, short_json
-from chargehand.durable import RunRow, Waiting
+from chargehand.cli.timeline import verdicts_told
+from chargehand.cli.ways import quoted, ways
+from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
 from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput, RunConflict
 from chargehand.supervise.call import Call
+from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
 PANEL = "Run"
@@ -121,6 +123,7 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
         finally:
             await _stop(telling)
         waits = await supervisor.waiting(run_id=id)
+        signals = [] if row.status in FINAL_STATUSES else signals_waited_for(await loaded(supervisor.journal, row.number))
         if row.status == "completed":
             value = call.definition.contract.result.to_json(await supervisor.outcome(row, call.definition.contract.result))
             return _completed(face, row, value)
@@ -130,7 +133,7 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
                 await supervisor.outcome(row)
             except ChargehandError as error:
                 failure = error
-    return _not_completed(face, row, waits, failure)
+    return _not_completed(face, row, waits, signals, failure)
 
 
 def _explained(face: Invocation, conflict: RunConflict) -> RunConflict:
@@ -150,13 +153,12 @@ def _completed(face: Invocation, row: RunRow, value: Any) -> int:
     return EXIT_OK
 
 
-def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure: ChargehandError | None) -> int:
+def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str], failure: ChargehandError | None) -> int:
     """Say how the run stands, and what can be done."""
     if face.json:
         record = failure.record() if isinstance(failure, Failure) else None if failure is None else {"message": failure.message}
-        face.answer(
-            {"run": run_form(row, face.shown), "error": record, "waiting": [face.shown(entry_form(entry, row.updated)) for entry in waits]}
-        )
+        shown = [face.shown(entry_form(entry, row.updated)) for entry in waits]
+        face.answer({"run": run_form(row, face.shown), "error": record, "waiting": shown, "signals": signals})
     elif failure is not None:
         standing = f" {row.standing} effects stand." if row.standing else ""
         face.note(
@@ -166,10 +168,11 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure:
         face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
         for entry in waits:
             face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-            for decision in entry.decisions:
-                face.note(f"  chargehand {how(entry, decision)}", "cyan")
-        if not waits:
-            face.note(f"It waits for a signal: chargehand signal {row.id} NAME", "cyan")
+            for way in ways(entry):
+                face.note(f"  {way}", "cyan")
+        for name in signals:
+            face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
+            face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
         face.note("Then run the same command again, or keep a `chargehand worker` running.")
     if row.status in ("failed", "cancelled"):
         return EXIT_FAILED
@@ -178,6 +181,8 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], failure:
 
 def _why(entry: Waiting) -> str:
     """Return why something waits, as far as the entry says."""
+    if entry.kind == "escalation" and (said := verdicts_told(entry.shows)):
+        return f": {one_line(said, 300)}"
     why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
     if isinstance(why, Mapping):
         why = why.get("message") or ""

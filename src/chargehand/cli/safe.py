@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 REDACTED = "[redacted]"
+_LONG_BYTES = 1000
+"""From here on a value that is cut is shown with its size."""
 
 _ESCAPES = re.compile(
     r"""
@@ -50,9 +52,12 @@ def as_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def short_json(value: Any, limit: int = 160) -> str:
-    """Return JSON for one line of a list, cut to `limit` characters."""
+    """Return JSON for one line of a list: its first `limit` characters and, of a long one, how many bytes the whole has."""
     text = as_json(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    size = len(text.encode())
+    return f"{text[: limit - 1]}…" + (f" ({size:,} bytes)" if size >= _LONG_BYTES else "")
 
 
 def redacted(value: Any, names: Collection[str]) -> Any:

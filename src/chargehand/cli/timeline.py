@@ -63,7 +63,8 @@ def _took(payload: Payload) -> str:
     return f" in {duration(payload['s'])}" if payload.get("s") else ""
 
 
-def _verdicts(payload: Payload) -> str:
+def verdicts_told(payload: Payload) -> str:
+    """Return what gates said, as one line."""
     said = []
     for verdict in payload.get("verdicts", ()):
         mode = f" [{one_line(verdict['mode'])}]" if verdict.get("mode") else ""
@@ -91,12 +92,12 @@ def _started(payload: Payload) -> str:
 
 def _parked(payload: Payload) -> str:
     shows = payload.get("shows") or {}
-    detail = shows.get("error") or shows.get("code") or shows.get("in_flight") or ""
-    return f"parked as {payload.get('reason')}: {one_line(detail, 300)}"
+    detail = shows.get("error") or shows.get("code") or shows.get("why") or ", ".join(map(str, shows.get("in_flight") or ()))
+    return f"parked as {payload.get('reason')}" + (f": {one_line(detail, 300)}" if detail else "")
 
 
 def _rejected(payload: Payload) -> str:
-    return f"attempt {payload.get('attempt')} rejected: {_verdicts(payload)}{_next(payload)}"
+    return f"attempt {payload.get('attempt')} rejected: {verdicts_told(payload)}{_next(payload)}"
 
 
 def _errored(payload: Payload) -> str:
@@ -108,7 +109,7 @@ def _released(payload: Payload) -> str:
     person = payload.get("person") or {}
     who = f" {one_line(person.get('id'))}" if person else ""
     edited = ", edited" if payload.get("edited") else ""
-    verdicts = _verdicts(payload)
+    verdicts = verdicts_told(payload)
     return f"released {how}{who}{edited}{_because(payload)}: {_value(payload.get('v'))}" + (f" ({verdicts})" if verdicts else "")
 
 
@@ -165,7 +166,7 @@ _TOLD: dict[str, Callable[[Payload], str]] = {
     "agent.asked": lambda payload: f"asks back: {one_line(payload.get('question'), 300)}",
     "agent.answered": lambda payload: f"is told{_by(payload)}: {one_line(payload.get('answer'), 300)}",
     "agent.produced": lambda payload: f"attempt {payload.get('attempt')} produced: {_value(payload.get('output'))}",
-    "gate.judged": lambda payload: _verdicts({"verdicts": [payload]}),
+    "gate.judged": lambda payload: verdicts_told({"verdicts": [payload]}),
     "agent.escalated": lambda payload: f"waits for a person to release, edit or reject{_until(payload)}: {_value(payload.get('output'))}",
     "agent.decided": _decided,
     "agent.released": _released,

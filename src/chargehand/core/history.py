@@ -6,11 +6,11 @@ next move. It knows no definitions: what a call *is* comes from the workflow's c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from chargehand.core.folding import HANDLERS
-from chargehand.core.lifecycle import OPEN_STAGES, STANDING_STAGES
+from chargehand.core.lifecycle import OPEN_STAGES, STANDING_STAGES, Stage
 from chargehand.core.states import AgentState, CallState, EffectState
 from chargehand.events import Event
 from chargehand.limits import Spent
@@ -41,8 +41,11 @@ class History:
         self.raised: dict[str, int] = {}
         self.signals: dict[str, list[Any]] = {}
         self._effects: dict[str, EffectState] = {}
+        self._within: dict[str, dict[str, EffectState]] = {}
+        self._spent_within: dict[str, Spent] = {}
         self._moved: set[str] = set()
         self._standing: set[str] = set()
+        self._for_people: dict[str, Stage] = {}
 
     def fold(self, event: Event) -> CallState | None:
         """Take one event. Returns the call it concerns, None when it concerns the run."""
@@ -61,14 +64,23 @@ class History:
     def _settle_spending(self, amounts: Mapping[str, Any]) -> None:
         for name, amount in amounts.items():
             self.reserved.pop(name, None)
-            path = name.rpartition("!")[0]
-            self.spent[path] = self.spent.get(path, Spent()) + Spent.from_record(amount)
+            path, spent = name.rpartition("!")[0], Spent.from_record(amount)
+            self.spent[path] = self.spent.get(path, Spent()) + spent
+            for scope in {"", *_scopes_of(path), path}:
+                self._spent_within[scope] = self._spent_within.get(scope, Spent()) + spent
 
     def spent_in(self, prefix: str) -> Spent:
         """Return what was spent at and below a path; what is reserved and not settled counts."""
-        inside = [spent for path, spent in self.spent.items() if not prefix or path == prefix or path.startswith(prefix + "/")]
-        open_ones = [spent for name, spent in self.reserved.items() if not prefix or name.startswith((prefix + "/", prefix + "!"))]
-        return sum([*inside, *open_ones], Spent())
+        return sum((self.reserved_in(prefix),), self.settled_in(prefix))
+
+    def settled_in(self, prefix: str) -> Spent:
+        """Return what was spent and settled at and below a path."""
+        return self._spent_within.get(prefix, Spent())
+
+    def reserved_in(self, prefix: str) -> Spent:
+        """Return what is reserved and not settled at and below a path."""
+        within = (prefix + "/", prefix + "!")
+        return sum([spent for name, spent in self.reserved.items() if not prefix or name.startswith(within)], Spent())
 
     def call(self, path: str) -> CallState:
         """Return the call at a path, noting it when it is new."""
@@ -82,6 +94,8 @@ class History:
         state = self.calls.get(path)
         if not isinstance(state, EffectState):
             state = self.calls[path] = self._effects[path] = EffectState(path)
+            for scope in _scopes_of(path):
+                self._within.setdefault(scope, {})[path] = state
         return state
 
     def agent(self, path: str) -> AgentState:
@@ -93,9 +107,8 @@ class History:
 
     def effects(self, scope: str = "") -> list[EffectState]:
         """Return the effects in a scope, newest first: by when they were done, what is not done by when it was first sent."""
-        prefix = scope + "/" if scope else ""
-        found = [effect for path, effect in self._effects.items() if path.startswith(prefix)]
-        return sorted(found, key=lambda effect: -(effect.done_seq or effect.sent_seq))
+        found = self._within.get(scope, {}) if scope else self._effects
+        return sorted(found.values(), key=lambda effect: -(effect.done_seq or effect.sent_seq))
 
     def forget(self, paths: Iterable[str]) -> None:
         """Have these calls made anew: a person let a failed run go on. An effect that was undone gets its next generation."""
@@ -120,14 +133,26 @@ class History:
 
     def standing(self) -> int:
         """Return how many effects of this run are, or may be, in the world."""
+        self._look_at_moved()
+        return len(self._standing)
+
+    def for_people(self) -> Collection[Stage]:
+        """Return the stages of the effects that wait for a person's word about an outcome: doubts and letters."""
+        self._look_at_moved()
+        return self._for_people.values()
+
+    def _look_at_moved(self) -> None:
         for path in self._moved:
             effect = self._effects.get(path)
             if effect is not None and _stands(effect):
                 self._standing.add(path)
             else:
                 self._standing.discard(path)
+            if effect is not None and effect.stage in _FOR_PEOPLE:
+                self._for_people[path] = effect.stage
+            else:
+                self._for_people.pop(path, None)
         self._moved.clear()
-        return len(self._standing)
 
     def effect_moved(self, path: str) -> None:
         """Note that an effect may stand now, or no longer."""
@@ -160,6 +185,14 @@ class History:
         """Return the entry name that the next thing waiting at this path gets."""
         number = self.openings.get(path, 0) + 1
         return path if number == 1 else f"{path}@{number}"
+
+
+_FOR_PEOPLE: frozenset[Stage] = frozenset({"doubt", "letter", "undo letter"})
+
+
+def _scopes_of(path: str) -> list[str]:
+    """Return the scopes that a path lies in, without the run's own."""
+    return [path[:position] for position, character in enumerate(path) if character == "/"]
 
 
 def _stands(effect: EffectState) -> bool:

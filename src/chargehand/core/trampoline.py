@@ -116,7 +116,8 @@ class Trampoline:
 
     def __init__(self, is_new: Callable[[Ask], bool] = lambda ask: False) -> None:
         self._is_new = is_new
-        self._ready: deque[tuple[Branch, Resume]] = deque()
+        self.ready: deque[tuple[Branch, Resume]] = deque()
+        """Branches that could run on now, and with what."""
         self._asks: list[Ask] = []
         self.branches: set[Branch] = set()
         self.withdrawn: list[Ask] = []
@@ -132,18 +133,13 @@ class Trampoline:
         branch = Branch(coroutine, scope, context)
         context.run(current_branch.set, branch)
         self.branches.add(branch)
-        self._ready.append((branch, ("send", None)))
+        self.ready.append((branch, ("send", None)))
         return branch
-
-    @property
-    def ready(self) -> bool:
-        """Say whether a branch could run on now."""
-        return bool(self._ready)
 
     def run(self) -> list[Ask]:
         """Run every ready branch to its next wait; return the calls that were asked, in order."""
-        while self._ready:
-            branch, resume = self._ready.popleft()
+        while self.ready:
+            branch, resume = self.ready.popleft()
             if not branch.ended:
                 self._step(branch, resume)
         asks, self._asks = self._asks, []
@@ -158,7 +154,7 @@ class Trampoline:
         if branch is None or branch.waits is not ask:
             return
         branch.waits = None
-        self._ready.append((branch, ("send" if ok else "throw", value)))
+        self.ready.append((branch, ("send" if ok else "throw", value)))
 
     def _step(self, branch: Branch, resume: Resume) -> None:
         _stepping.append(branch)
@@ -181,17 +177,17 @@ class Trampoline:
     def _wait(self, branch: Branch, yielded: Any) -> None:
         if isinstance(yielded, Ask):
             if branch.stopped and yielded.kind != "rollback":
-                self._ready.append((branch, ("throw", Stopping())))
+                self.ready.append((branch, ("throw", Stopping())))
                 return
             yielded.branch = branch
             branch.waits = yielded
             self._asks.append(yielded)
         elif isinstance(yielded, GatherAsk) and branch.stopped:
-            self._ready.append((branch, ("throw", Stopping())))
+            self.ready.append((branch, ("throw", Stopping())))
         elif isinstance(yielded, GatherAsk):
             self._open(branch, yielded)
         else:
-            self._ready.append((branch, ("throw", _foreign(yielded))))
+            self.ready.append((branch, ("throw", _foreign(yielded))))
 
     def _open(self, branch: Branch, ask: GatherAsk) -> None:
         group = Group(branch, [], ask.at_once, ask.stop_early)
@@ -223,7 +219,7 @@ class Trampoline:
                 group.ended += 1
                 continue
             self.branches.add(child)
-            self._ready.append((child, ("send", None)))
+            self.ready.append((child, ("send", None)))
 
     def _end(self, branch: Branch, ok: bool, value: Any) -> None:
         branch.settle(ok, value)
@@ -253,7 +249,7 @@ class Trampoline:
         elif waits is not None and (waits.kind in WAITS or (waits.kind not in _OURS and self._is_new(waits))):
             branch.waits = None
             self.withdrawn.append(waits)
-            self._ready.append((branch, ("throw", Stopping())))
+            self.ready.append((branch, ("throw", Stopping())))
 
     def _close(self, group: Group) -> None:
         """Resume who waits for a group: every branch has ended, or its alarm went off and the rest goes on by itself."""
@@ -264,7 +260,7 @@ class Trampoline:
         if group.alarm is not None and group.ended == len(group.branches):
             self.withdrawn.append(group.alarm)
         ends = [(child.ok, child.value) if child.ended else (True, UNFINISHED) for child in group.branches]
-        self._ready.append((group.parent, ("send", ends)))
+        self.ready.append((group.parent, ("send", ends)))
 
     def unload(self) -> None:
         """End every coroutine with `Unloading`; whatever the code awaits meanwhile raises it again."""
@@ -274,7 +270,7 @@ class Trampoline:
                     child.coroutine.close()  # never begun
             _unload(branch)
         self.branches.clear()
-        self._ready.clear()
+        self.ready.clear()
 
 
 def _unload(branch: Branch) -> None:

@@ -415,7 +415,7 @@ class MemoryJournal:
         erased = 0
         for index, event in enumerate(known.events):
             if event.record.seq in seqs and not event.erased:
-                known.events[index] = StoredEvent(replace(event.record, payload=ERASED), event.digest, erased=True)
+                known.events[index] = StoredEvent(event.record._replace(payload=ERASED), event.digest, erased=True)
                 self._link("erased", known.row, event.digest, self._clock.now(), event.record.seq)
                 erased += 1
         for digest in blobs:

@@ -124,11 +124,14 @@ class SqliteJournal:
             finally:
                 turn.give()
         except BaseException as error:
+            number = connections[-1].system_errno if connections else 0
             for one in connections:
                 one.close()
             turn.close()
             if isinstance(error, apsw.Error):
-                raise journal_error(error, self.path, 0) from error
+                raise journal_error(error, self.path, number) from error
+            if isinstance(error, OSError):
+                raise system_error(error, self.path, "opened") from error
             raise
         return connection, reader, turn
 
@@ -321,21 +324,33 @@ class SqliteJournal:
 
     def beat(self, owner: str) -> None:
         """Say that the worker is ticking. From any thread; no transaction."""
-        self._workers.beat(owner)
+        try:
+            self._workers.beat(owner)
+        except OSError as error:
+            raise system_error(error, self.path, "told of a heartbeat") from error
 
     async def dismiss(self, owner: str) -> None:
         """Withdraw the worker. Runs it still owns are free: due at once if work was under way, else as they were."""
         await self._writer.submit(lambda cursor: cursor.execute(sql.DISMISS, (owner,)).fetchall())
-        self._workers.dismiss(owner)
+        try:
+            self._workers.dismiss(owner)
+        except OSError as error:
+            raise system_error(error, self.path, "left") from error
 
     async def census(self, silent_after: float) -> Census:
         """Say which workers are gone, and which have not beaten for `silent_after` seconds of this journal's clock."""
         owners = [row[0] for row in self._reader.rows(sql.OWNERS)]
-        return self._workers.census(owners, self._owns_runs, silent_after)
+        try:
+            return self._workers.census(owners, self._owns_runs, silent_after)
+        except OSError as error:
+            raise system_error(error, self.path, "asked for its workers") from error
 
     async def workers(self) -> list[Worker]:
         """Return the workers that live, silent ones included."""
-        return [Worker(id, about) for id, about in self._workers.living()]
+        try:
+            return [Worker(id, about) for id, about in self._workers.living()]
+        except OSError as error:
+            raise system_error(error, self.path, "asked for its workers") from error
 
     def _owns_runs(self, owner: str) -> bool:
         return bool(self._reader.rows(sql.OWNS_RUNS, (owner,))[0][0])

@@ -304,13 +304,17 @@ def erase(cursor: apsw.Cursor, run: int, seqs: Collection[int], blobs: Collectio
         raise UnknownRun(f"There is no run number {run} in the journal.")
     row = run_row(found[0])
     erased = 0
-    for seq in sorted(set(seqs)):
-        for (payload,) in fetch(cursor, sql.PAYLOAD, (run, seq)):
-            cursor.execute(sql.ERASE, (sha256(payload).digest(), run, seq))
-            add_to_chain(cursor, "erased", run, row.id, seq, sha256(payload).digest(), now, key)
-            erased += 1
-    for digest in blobs:
-        cursor.execute(sql.ERASE_BLOB, (run, digest))
+    cursor.execute(sql.SECURE_DELETE_ON).fetchall()  # what is taken away is overwritten, in pages that are freed too
+    try:
+        for seq in sorted(set(seqs)):
+            for (payload,) in fetch(cursor, sql.PAYLOAD, (run, seq)):
+                cursor.execute(sql.ERASE, (sha256(payload).digest(), run, seq))
+                add_to_chain(cursor, "erased", run, row.id, seq, sha256(payload).digest(), now, key)
+                erased += 1
+        for digest in blobs:
+            cursor.execute(sql.ERASE_BLOB, (run, digest))
+    finally:
+        cursor.execute(sql.SECURE_DELETE_OFF).fetchall()
     return erased
 
 

@@ -39,6 +39,10 @@ class Reader:
         """Return all rows of a look-up."""
         try:
             return fetch(self._near, statement, params)
+        except UnicodeDecodeError as error:
+            raise JournalCorrupt(
+                f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup."
+            ) from error
         except apsw.Error as error:
             raise journal_error(error, self._path, self._near.system_errno) from error
 
@@ -54,6 +58,10 @@ class Reader:
                     return read(self._far)
                 finally:
                     fetch(self._far, sql.COMMIT)
+            except UnicodeDecodeError as error:
+                raise JournalCorrupt(
+                    f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup."
+                ) from error
             except apsw.Error as error:
                 raise journal_error(error, self._path, self._far.system_errno) from error
 

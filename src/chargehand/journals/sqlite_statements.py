@@ -257,6 +257,10 @@ PAYLOAD = "SELECT CAST(payload AS BLOB) FROM events WHERE run = ? AND seq = ? AN
 ERASE = "UPDATE events SET payload = NULL, digest = ? WHERE run = ? AND seq = ?"
 """Take the payload away and keep what the chain needs of it."""
 
+SECURE_DELETE_ON = "PRAGMA secure_delete = ON"
+SECURE_DELETE_OFF = "PRAGMA secure_delete = OFF"
+"""Around an erasure: what is deleted is overwritten with zeros, also in pages that are freed."""
+
 ERASE_BLOB = "DELETE FROM blobs WHERE run = ? AND digest = ?"
 """A large value of an erased payload."""
 

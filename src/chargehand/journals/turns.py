@@ -21,7 +21,7 @@ class Turn:
     """The right to begin a transaction. One thread at a time uses it."""
 
     def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)  # somebody else's link is not ours
         self._changed = threading.Condition()
         self._waiter: Literal["none", "waiting", "holding"] = "none"
         self._wanted = False
@@ -67,7 +67,12 @@ class Turn:
             os.close(self._file)
 
     def _wait(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError:  # the next `take` joins the queue anew
+            with self._changed:
+                self._waiter = "none"
+            return
         with self._changed:
             if self._wanted:
                 self._waiter = "holding"

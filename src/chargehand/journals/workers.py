@@ -21,10 +21,12 @@ Where there are no record locks (`fcntl` is missing), nobody is ever surely gone
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -40,6 +42,9 @@ except ImportError:  # pragma: no cover - rule at the end of the essay
     fcntl = None  # type: ignore[assignment]
 
 COUNTER_BYTES = 8
+_NO_WAIT_NO_LINK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+"""A pipe or a link that somebody left in a worker's place must not hold the loop, nor lead elsewhere."""
+
 ABOUT_BYTES_MAX = 1 << 20
 
 
@@ -166,11 +171,13 @@ class Workers:
             if own is not None:
                 return own.counter, own.about
             try:
-                descriptor = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:
-                return None
+                descriptor = os.open(path, os.O_RDONLY | _NO_WAIT_NO_LINK)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) or error.errno in (errno.ELOOP, errno.ENXIO):
+                    return None
+                raise
             try:
-                if _lock_is_free(descriptor):
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode) or _lock_is_free(descriptor):
                     return None
                 raw = os.read(descriptor, COUNTER_BYTES + ABOUT_BYTES_MAX)
                 return int.from_bytes(raw[:COUNTER_BYTES], "little"), _about(raw[COUNTER_BYTES:])
@@ -226,5 +233,5 @@ def _about(raw: bytes) -> Mapping[str, Any]:
 
 
 def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
         os.unlink(path)

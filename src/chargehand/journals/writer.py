@@ -36,7 +36,7 @@ import apsw
 
 from chargehand.errors import ChargehandError, Fenced, JournalError, JournalLocked, UnknownRun
 from chargehand.journals import sqlite_statements as sql
-from chargehand.journals.sqlite_faults import FAULTS, journal_error
+from chargehand.journals.sqlite_faults import FAULTS, journal_error, system_error
 from chargehand.journals.transactional import WorkFailed
 from chargehand.journals.turns import Turn
 
@@ -154,7 +154,10 @@ class Writer:
             self._thread.start()
 
     def _on_loop(self, jobs: Sequence[Job]) -> bool:
-        if not self._turn.take_now():
+        try:
+            if not self._turn.take_now():
+                return False
+        except OSError:  # the thread asks once more, and tells
             return False
         try:
             self._begin()
@@ -202,7 +205,12 @@ class Writer:
                     return
 
     def _transact(self, jobs: Sequence[Job]) -> None:
-        if not self._turn.take(self._locked_seconds):
+        try:
+            came = self._turn.take(self._locked_seconds)
+        except OSError as error:
+            self._tell(jobs, system_error(error, self._path, "written"), error)
+            return
+        if not came:
             stuck = f"Another process took its turn to write and does not move: {self._path}. End it or let it go on."
             self._tell(jobs, JournalLocked(stuck), None)
             return

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from chargehand.contracts import explain
 from chargehand.core.ladder import climb
 from chargehand.core.lifecycle import OPEN_STAGES
-from chargehand.errors import BreakerOpen, BudgetExhausted, ChargehandError, Failure, JournalError, Rejected, TimedOut, Unserialisable
+from chargehand.errors import BudgetExhausted, ChargehandError, Failure, JournalError, Rejected, TimedOut, Unserialisable
 from chargehand.failures import classify
 from chargehand.supervise import voting
 from chargehand.supervise.bodies import Body, feedback_for
@@ -31,9 +30,6 @@ from chargehand.verdicts import Clarify, GateContext, ToolResult, Verdict
 
 if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
-
-
-PLACE_POLL_SECONDS = 1.0
 
 
 async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
@@ -53,7 +49,7 @@ class _Work(Rungs):
             return
         context = self._context(None, ())
         for gate in self.definition.admits:
-            verdict = await self.driver.site.verdict(gate, dict(self.call.arguments.values), context)
+            verdict = await self.driver.site.verdict(gate, dict(self.call.arguments.values), context, self._hold)
             if verdict.outcome != "pass" and not (verdict.outcome == "abstain" and gate.on_abstain == "pass"):
                 error = Rejected(f"{self.definition.name} does not admit its input: {'; '.join(verdict.reasons)}", mode=verdict.mode)
                 await self.commit("agent.failed", {"e": error.record(), "verdicts": [verdict.record()]}, progress=True)
@@ -87,21 +83,20 @@ class _Work(Rungs):
         self.meter = body.meter
         feedback = feedback_for(driver, state, path, self.clauses)
         driver.site.at("before attempt", path)
-        async with AsyncExitStack() as held:
-            try:
-                await self._place(held, producer)
-            except BreakerOpen as error:
-                await self._errored(body, producer, error)
-                return
+        failure: Exception | None = None
+        async with driver.site.gauges.place(producer, self.call.arguments.values, self._hold):
             if driver.history.rolling_back is not None:
                 return
             try:
                 output = await body.run(self.call, feedback)
             except Exception as error:
+                failure = error
                 driver.site.gauges.ended(producer, False)
-                await self._errored(body, producer, body.out_of_role or error)
-                return
-        driver.site.gauges.ended(producer, True)
+            else:
+                driver.site.gauges.ended(producer, True)
+        if failure is not None:
+            await self._errored(body, producer, body.out_of_role or failure)
+            return
         driver.site.at("after attempt", path)
         if body.out_of_role is not None:
             await self._errored(body, producer, body.out_of_role)
@@ -109,15 +104,6 @@ class _Work(Rungs):
             await self._asked(output.question)
         else:
             await self._checked(body, producer, output)
-
-    async def _place(self, held: AsyncExitStack, producer: AgentDefinition[..., Any]) -> None:
-        """Wait for a place; who waits holds, and can be ended. The due time lets a run that left meanwhile come back."""
-        driver = self.driver
-        place = driver.site.gauges.place(producer, self.call.arguments.values)
-        if not producer.limits:
-            return
-        async with driver.holding(self.path, driver.clock.now() + PLACE_POLL_SECONDS):
-            await held.enter_async_context(place)
 
     def _asked_before(self) -> list[str]:
         """Return the effects that earlier incarnations of this attempt asked for: a body that is told so need not ask again."""
@@ -211,7 +197,7 @@ class _Work(Rungs):
         if gate.kind == "vote":
             verdict = await voting.verdict(self.driver, gate, self.call, self.path, form, self._round())
         else:
-            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
+            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context, self._hold)
         await self.commit("gate.judged", verdict.record())
 
     # -- when it did not pass ----------
@@ -222,7 +208,7 @@ class _Work(Rungs):
         if isinstance(error, JournalError) or (isinstance(error, ChargehandError) and error.blame == "ours"):
             raise error
         outcome = classify(error)
-        transient = isinstance(error, (TimedOut, BreakerOpen)) or (outcome.transient and not isinstance(error, Failure))
+        transient = isinstance(error, TimedOut) or (outcome.transient and not isinstance(error, Failure))
         policy = self.definition.retry_errors
         form = recorded_failure(error)
         mode = "FM-1.2" if body.out_of_role is not None else "SYS-timeout" if isinstance(error, TimedOut) else outcome.mode

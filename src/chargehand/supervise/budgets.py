@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from chargehand.errors import BudgetExhausted, OutsideRun
-from chargehand.limits import Budget, Spent, exceeds
+from chargehand.limits import Budget, Exhausted, Spent, exceeds
 from chargehand.supervise import waiting
+from chargehand.supervise.definitions import AgentDefinition
 
 if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
@@ -77,15 +78,10 @@ async def spending(
 
 async def _reserve(driver: RunDriver, path: str, wanted: Spent, model: str | None) -> str:
     """Put a reservation on disk. Returns its name."""
-    while True:
-        refusal = _refusal(driver, path, wanted)
-        if refusal is None:
-            break
-        budget, why = refusal
-        if budget.on_exhaustion != "ask":
-            message = f"The budget of {path or 'the run'} does not hold this call: {why}"
-            raise BudgetExhausted(message, stop=budget.on_exhaustion == "stop")
-        await _ask(driver, path, why)
+    while (refusal := _refusal(driver, path, wanted)) is not None:
+        if refusal.budget.on_exhaustion != "ask":
+            raise BudgetExhausted(refusal.told(path), stop=refusal.budget.on_exhaustion == "stop")
+        await _ask(driver, path, refusal)
     name = f"{path}!{driver.history.reservations + len(driver.reserving) + 1}"
     driver.reserving[name] = wanted
     try:
@@ -98,41 +94,63 @@ async def _reserve(driver: RunDriver, path: str, wanted: Spent, model: str | Non
     return name
 
 
-def _refusal(driver: RunDriver, path: str, wanted: Spent) -> tuple[Budget, str] | None:
-    """Return the first budget over this path that does not hold what is wanted, and why."""
-    for prefix, budget in _budgets(driver, path):
-        raised = driver.history.raised.get(prefix, 0)
-        reserving = sum((spent for name, spent in driver.reserving.items() if name.startswith(prefix)), Spent())
-        why = exceeds(budget, driver.history.spent_in(prefix) + reserving, wanted)
-        if why is not None and not raised:
-            return budget, why
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """The budget that does not hold a call: whose it is, and which bound the call would break."""
+
+    owner: str
+    budget: Budget
+    exhausted: Exhausted
+
+    def told(self, path: str) -> str:
+        """Return what happened, the values, and what to do."""
+        more = f"Raise Budget({self.exhausted.bound}=…) of {self.owner}, spend less, or choose on_exhaustion=."
+        return f"The budget of {self.owner} does not hold the call of {path}: {self.exhausted}. {more}"
+
+
+def _refusal(driver: RunDriver, path: str, wanted: Spent) -> _Refusal | None:
+    """Return the first budget over this path that does not hold what is wanted."""
+    for prefix, owner, budget in _budgets(driver, path):
+        if driver.history.raised.get(prefix, 0):
+            continue
+        exhausted = exceeds(budget, *_used(driver, prefix), wanted)
+        if exhausted is not None:
+            return _Refusal(owner, budget, exhausted)
     return None
 
 
-def _budgets(driver: RunDriver, path: str) -> Iterable[tuple[str, Budget]]:
+def _used(driver: RunDriver, prefix: str) -> tuple[Spent, Spent]:
+    """Return what was spent at and below a path, and what is reserved there."""
+    history = driver.history
+    within = (prefix + "/", prefix + "!")
+    own = [amount for name, amount in driver.reserving.items() if name not in history.reserved and (not prefix or name.startswith(within))]
+    return history.settled_in(prefix), sum(own, history.reserved_in(prefix))
+
+
+def _budgets(driver: RunDriver, path: str) -> Iterable[tuple[str, str, Budget]]:
+    """Return the budgets over a path, outermost first: the path they are of, how errors call their owner, and the budget."""
     if driver.workflow.budget is not None:
-        yield "", driver.workflow.budget
+        yield "", f"the workflow {driver.workflow.name}", driver.workflow.budget
     parts = path.split("/")
     for length in range(1, len(parts) + 1):
         prefix = "/".join(parts[:length])
         call = driver.definitions.get(prefix)
-        budget = getattr(call.definition, "budget", None) if call is not None else None
-        if budget is not None:
-            yield prefix, budget
+        if call is not None and isinstance(call.definition, AgentDefinition) and call.definition.budget is not None:
+            yield prefix, f"the agent {call.definition.name} at {prefix}", call.definition.budget
 
 
-async def _ask(driver: RunDriver, path: str, why: str) -> None:
+async def _ask(driver: RunDriver, path: str, refusal: _Refusal) -> None:
     """Ask a person whether to go on over the budget; the answer lifts it for this path."""
     asked = f"{path}!budget"
     state = driver.history.call(asked)
     if "question" not in state.facts:
-        shows = {"question": "The budget is used up. Go on?", "about": why, "answer": {"type": "boolean"}}
+        shows = {"question": "The budget is used up. Go on?", "about": refusal.told(path), "answer": {"type": "boolean"}}
         entry = waiting.entry(driver, asked, "question", "The budget is used up. Go on?", shows, ("answer",))
         await driver.log.commit(("question.asked", asked, {"question": "budget", "entry": entry.id}), opened=[entry])
     while driver.history.call(asked).settled is None:
         await driver.event_at(asked)
     settled = driver.history.call(asked).settled
     if settled is None or settled.form is not True:
-        raise BudgetExhausted(f"The budget of {path or 'the run'} is used up and a person did not raise it: {why}")
-    for prefix, _ in _budgets(driver, path):
+        raise BudgetExhausted(f"{refusal.told(path)} A person was asked and did not raise it.")
+    for prefix, *_ in _budgets(driver, path):
         driver.history.raised[prefix] = 1

@@ -34,12 +34,17 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay showed. `begins` are the paths that a driver would begin or go on with."""
+    """What a replay showed. `begins` are the paths that a driver would begin or go on with.
+
+    `unreached` are recorded effects behind a call that is new: whether the code still asks for them can only be known once
+    that call is made. A driver that does not find them parks the run, and makes no effect before that.
+    """
 
     outcome: Outcome
     divergences: tuple[Divergence, ...] = ()
     begins: tuple[str, ...] = ()
     why: str = ""
+    unreached: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -119,4 +124,5 @@ class Check(RunDriver):
         if root is not None and root.ended and not root.ok and not is_failure(root.value) and not isinstance(root.value, Stopping):
             shown = "".join(traceback.format_exception_only(root.value)).strip()
             return Replayed("breaks", (), tuple(begins), shown)
-        return Replayed("replays", (), tuple(begins))
+        unreached = self._lost_effects("") if begins else []
+        return Replayed("replays", (), tuple(begins), unreached=tuple(unreached))

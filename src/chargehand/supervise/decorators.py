@@ -318,6 +318,8 @@ def workflow(
     deadline: Seconds | None = None,
     budget: Budget | None = None,
     ladder: Sequence[Rung] | None = None,
+    at_once: AtOnce | None = None,
+    rate: Rate | None = None,
 ) -> WorkflowMaker: ...
 def workflow(*args: Any, **options: Any) -> Any:
     """An async function that says in which order. Ordinary Python, awaiting durable calls only.
@@ -334,6 +336,7 @@ def workflow(*args: Any, **options: Any) -> Any:
         given["deadline"] = _timeout(given.get("deadline"))
         if given.get("ladder") is not None:
             given["ladder"] = checked_ladder(given["ladder"])
+        given["limits"] = Limits(given.pop("at_once", None), given.pop("rate", None))
         try:
             return WorkflowDefinition(function, **given)
         except TypeError as error:

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from chargehand.contracts import Contract
@@ -31,14 +31,20 @@ NO_RETRY = Retry(attempts=1)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds a call back: places, rates, a breaker."""
+    """What holds a call back: places, rates, a breaker, and whatever holds back the resources that it takes."""
 
     at_once: AtOnce | None = None
     rate: Rate | None = None
     breaker: Breaker | None = None
+    resources: tuple[Any, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """Say whether there is a limit of its own."""
+        return self.at_once is not None or self.rate is not None or self.breaker is not None
 
     def __bool__(self) -> bool:
-        return self.at_once is not None or self.rate is not None or self.breaker is not None
+        return self.own or bool(self.resources)
 
 
 class Definition(Generic[P, T]):
@@ -54,7 +60,7 @@ class Definition(Generic[P, T]):
         self.explicit_name = name is not None
         self.in_main = module == "__main__"
         self.contract = Contract(function, self.name, transaction=transaction)
-        self.limits = limits
+        self.limits = replace(limits, resources=self.contract.resources)
         self.__signature__ = self.contract.signature
         functools.update_wrapper(self, function)
 
@@ -311,8 +317,14 @@ class WorkflowDefinition(Definition[P, T]):
         deadline: float | None = None,
         budget: Budget | None = None,
         ladder: Ladder | None = None,
+        limits: Limits = Limits(),
     ) -> None:
-        super().__init__(function, name=name, limits=Limits())
+        super().__init__(function, name=name, limits=limits)
+        if any(limit is not None and limit.per is not None for limit in (limits.at_once, limits.rate)):
+            raise DefinitionError(
+                f"The workflow {self.name} has places or a rate with per=. Its runs are counted before anybody has read their input. "
+                "Bound them all, or give per= to the calls that need it."
+            )
         if not self.contract.is_async:
             raise DefinitionError(f"The workflow {self.name} is not async. Write async def: it awaits its calls.")
         if self.contract.filled:

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
 from chargehand.core.effect_life import after_try, next_move
 from chargehand.core.identity import base_key, key_of
 from chargehand.core.states import EffectState
-from chargehand.durable import KeyChange, KeySet, KeyShare, KeyTake
-from chargehand.errors import ChargehandError, Failure, Fenced, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
+from chargehand.durable import FINAL_STATUSES, KeyChange, KeySet, KeyShare, KeyTake
+from chargehand.errors import ChargehandError, Failure, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
-from chargehand.supervise import approvals, waiting
+from chargehand.supervise import approvals, unsent, waiting
 from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
@@ -48,14 +48,14 @@ async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
             f"{definition.name} may not be made in the environment {driver.site.environment!r}. Its environment= names where."
         )
     effect = driver.history.effect(path)
-    work = _Work(driver, definition, call, path)
+    work = Work(driver, definition, call, path)
     while effect.settled is None:
         if work.too_late:
             await work.leave()
         await work.step()
 
 
-class _Work:
+class Work:
     """One effect on its way."""
 
     def __init__(self, driver: RunDriver, definition: EffectDefinition[..., Any], call: Call[Any], path: str) -> None:
@@ -161,7 +161,8 @@ class _Work:
         if effect.stage == "approved" and not approvals.still_fits(driver, definition, effect, arguments):
             await approvals.propose(driver, definition, effect, arguments, self.path, self.call.arguments.digest)
             return
-        if definition.options.dry_run and await self._dry(arguments):
+        if definition.options.dry_run:
+            await unsent.dry(self, arguments)
             return
         business = self._business(arguments)
         generation = effect.generation
@@ -173,24 +174,24 @@ class _Work:
             generation, keys = took
         key = key_of(base_key(driver.seed, self.path, business), generation)
         if definition.options.transactional:
-            await self._in_transaction(arguments, generation, key, business, keys)
+            await unsent.in_transaction(self, arguments, self.intent(arguments, generation, key, business), keys)
             return
-        payload = self._intent(arguments, generation, key, business)
+        payload = self.intent(arguments, generation, key, business)
         if not await self._make(arguments, ("effect.intended", payload), keys):
             await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
 
     async def _make(self, arguments: Arguments, draft: tuple[str, dict[str, Any]], keys: tuple[KeyChange, ...] = ()) -> bool:
         """Wait for a place, write down that it is made now, make it. Says False when somebody else took the key meanwhile.
 
-        While it waits for a place nothing is on disk: a rollback may begin, and an approval expire.
+        While it waits for a place nothing is on disk, and what is next may become another question (`overtaken`).
         """
         driver, effect = self.driver, self.effect
         async with AsyncExitStack() as places:
             no_place: Exception | None = None
             if self.definition.limits:
-                no_place = await self._place(places, arguments)
-            if self.too_late or (effect.stage == "approved" and not approvals.still_fits(driver, self.definition, effect, arguments)):
-                return True  # what is next is another question now
+                no_place = await self.place(places, arguments)
+            if self.overtaken(arguments):
+                return True
             if draft[0] == "effect.intended":
                 driver.site.at("before intent", self.path)
             try:
@@ -206,17 +207,26 @@ class _Work:
                 await self._send(arguments, no_place)
         return True
 
-    async def _place(self, places: AsyncExitStack, arguments: Arguments) -> Exception | None:
-        """Wait for a place, as one waits for time: a rollback ends it, memory may be left. Returns why there is none."""
-        driver = self.driver
+    def overtaken(self, arguments: Arguments) -> bool:
+        """Say whether a wait for a place was too long: a rollback has begun, an approval expired, the world may have forgotten the key."""
+        effect, now = self.effect, self.driver.clock.now()
+        if effect.stage in ("backoff", "intended") and next_move(effect, self.definition.policy, False, now) != "send again":
+            return True
+        return self.too_late or (effect.stage == "approved" and not approvals.still_fits(self.driver, self.definition, effect, arguments))
+
+    async def place(self, places: AsyncExitStack, arguments: Arguments) -> Exception | None:
+        """Wait until it may be made, as one waits for time. Returns what keeps it from ever being made: a `per=` that raised."""
         try:
-            async with driver.holding(self.path, driver.clock.now() + _KEY_POLL_SECONDS):
-                await places.enter_async_context(driver.site.gauges.place(self.definition, arguments.values))
+            await places.enter_async_context(self.driver.site.gauges.place(self.definition, arguments.values, self._hold))
         except Exception as error:
             return error
         return None
 
-    def _intent(self, arguments: Arguments, generation: int, key: str, business: str | None) -> dict[str, Any]:
+    def _hold(self, due: float) -> AbstractAsyncContextManager[None]:
+        return self.driver.holding(self.path, due)
+
+    def intent(self, arguments: Arguments, generation: int, key: str, business: str | None) -> dict[str, Any]:
+        """Return what is written down before it is made."""
         payload: dict[str, Any] = {
             "d": self.call.arguments.digest,
             "tool": self.definition.full_name,
@@ -252,24 +262,28 @@ class _Work:
         elif held.state == "open":
             generation = held.generation + 1
         elif held.state == "held":
-            await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
+            holder = await driver.site.journal.run(held.run_id)
+            if holder is None or holder.status in FINAL_STATUSES:  # its doubt was given up: nobody will ever know
+                await self._conflict(
+                    f"The key {business!r} of {definition.name} was used by run {held.run_id!r} ({held.path}), which has ended without "
+                    "anybody finding out whether it happened. Find out, and use another key if it did not."
+                )
+            else:
+                await driver.until(driver.clock.now() + _KEY_POLL_SECONDS, self.path)
             return None
         elif held.digest == digest:
             await self._share(arguments, business, held.result, held.run_id)
             return None
         else:
-            conflict = KeyConflict(
+            await self._conflict(
                 f"The key {business!r} of {definition.name} was used by run {held.run_id!r} ({held.path}) for other arguments. Use another key, or the same arguments."
-            )
-            await self.commit(
-                (
-                    "effect.failed",
-                    {"d": self.call.arguments.digest, "tool": definition.full_name, "e": conflict.record()},
-                ),
-                progress=True,
             )
             return None
         return generation, (KeyTake(definition.full_name, business, self.path, generation, digest),)
+
+    async def _conflict(self, message: str) -> None:
+        payload = {"d": self.call.arguments.digest, "tool": self.definition.full_name, "e": KeyConflict(message).record()}
+        await self.commit(("effect.failed", payload), progress=True)
 
     async def _share(self, arguments: Arguments, business: str, result: bytes | None, holder: str) -> None:
         """Take over the recorded result of an equal effect of another run, without owning it; its holder counts us."""
@@ -389,10 +403,11 @@ class _Work:
         helper = definition.lookup
         arguments = self.arguments().values
         try:
-            filled = await driver.site.filled(helper.contract, key=effect.key)
-            value = await driver.site.run(
-                driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
-            )
+            async with driver.site.gauges.of_resources(helper.contract.resources, arguments, self._hold):
+                filled = await driver.site.filled(helper.contract, key=effect.key)
+                value = await driver.site.run(
+                    driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
+                )
         except NotDone as answer:
             await self._not_found(answer, crashed)
         except Exception as error:
@@ -440,54 +455,9 @@ class _Work:
         finally:
             driver.release(self.path)
 
-    # -- special ways of making it ----------
-
-    async def _dry(self, arguments: Arguments) -> bool:
-        """Answer a dry run: recorded as such, never undone, holding no key."""
-        option = self.definition.options.dry_run
-        value = None
-        if callable(option):
-            value = await self.driver.site.run(option, arguments.values)
-        form = self.definition.contract.result.to_json(value)
-        payload = {
-            "d": self.call.arguments.digest,
-            "tool": self.definition.full_name,
-            **self.driver.asked_in(self.path),
-            "args": self.definition.contract.to_record(arguments),
-            "v": form,
-            "dry": True,
-        }
-        await self.commit(("effect.done", payload), progress=True)
-        return True
-
-    async def _in_transaction(
-        self, arguments: Arguments, generation: int, key: str, business: str | None, keys: tuple[KeyChange, ...]
-    ) -> None:
-        """Run the effect inside the commit that records it: exactly once, with no intent before it."""
-        definition, contract = self.definition, self.definition.contract
-        filled = await self.driver.site.filled(contract)
-        function = self.driver.site.function_of(definition)
-
-        def work(transaction: Any) -> list[Draft]:
-            value = function(transaction, **arguments.values, **filled)
-            form = contract.result.to_json(contract.result.check(value))
-            payload = self._intent(arguments, generation, key, business) | {"v": form}
-            return [("effect.done", self.path, payload)]
-
-        try:
-            await self.driver.log.commit(progress=True, work=work, keys=keys)
-        except (Fenced, KeyHeld):
-            raise
-        except Exception as error:
-            form = recorded_failure(error, definition.options.raises)
-            await self.commit(
-                ("effect.failed", {"d": self.call.arguments.digest, "tool": definition.full_name, "e": form}),
-                progress=True,
-            )
-
 
 def _unsent(error: Exception) -> Classified:
-    """Classify what stopped an effect before it was sent: no place, an open breaker, a resource that could not be made."""
+    """Classify what stopped an effect before it was sent: a `per=` that raised, a resource that could not be made."""
     outcome = classify(error)
     ours = isinstance(error, ChargehandError) and not isinstance(error, Failure)
     return Classified("did not happen", outcome.transient and not ours, outcome.mode, outcome.retry_after)

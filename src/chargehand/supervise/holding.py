@@ -28,10 +28,21 @@ class Holding:
         self._awaited: dict[str, dict[object, str]] = {}
         self._held_up: set[str] = set()
         self._watchers: dict[str, asyncio.Future[None]] = {}
-        self._wakeup = asyncio.Event()
+        self._woken = False
+        self._sleeper: asyncio.Future[None] | None = None
 
     def _wake(self) -> None:
-        self._wakeup.set()
+        """Have the driver look again at what there is to do."""
+        self._woken = True
+        sleeper, self._sleeper = self._sleeper, None
+        if sleeper is not None and not sleeper.done():
+            sleeper.set_result(None)
+
+    async def _until_woken(self) -> None:
+        """Wait for the next thing to happen. One waiter at a time."""
+        if not self._woken:
+            self._sleeper = asyncio.get_running_loop().create_future()
+            await self._sleeper
 
     @asynccontextmanager
     async def holding(self, path: str, due: float | None = None) -> AsyncIterator[None]:
@@ -129,7 +140,9 @@ class Holding:
         """Note that an operation has ended: it holds no more, whatever for."""
         self._awaited.pop(path, None)
         self._held_up.discard(path)
-        self._count(path, -self._holding.get(path, 0))
+        self._marks.pop(path, None)
+        if path in self._holding:
+            self._count(path, -self._holding[path])
 
     def _operation_now(self) -> str | None:
         """Return the path of the operation whose task runs now."""

@@ -15,7 +15,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -45,6 +45,7 @@ Draft = tuple[str, str, dict[str, Any]]
 """An event to be: type, path, payload."""
 
 PAYLOAD_BYTES_MAX = 3 * VALUE_BYTES_MAX
+_REFERENCE = b'"$blob"'
 _BLOB_FIELDS = ("v", "args", "output", "input", "evidence", "tools", "shows", "e")
 
 
@@ -61,6 +62,7 @@ class Part:
     work: Callable[[Any], Sequence[Draft]] | None = None
     raw: Sequence[bytes] = ()
     done: asyncio.Future[list[Event]] | None = None
+    events: list[Event] = field(default_factory=list)
 
     @property
     def alone(self) -> bool:
@@ -72,8 +74,7 @@ def _refusable(change: KeyChange) -> bool:
     return change.unshared if isinstance(change, KeySet) else isinstance(change, (KeyTake, KeyShare))
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What the run's row says after a commit."""
 
     status: RunStatus
@@ -83,8 +84,10 @@ class Standing:
 
 @dataclass(slots=True)
 class _Batch:
+    """What one transaction appends, all at one time."""
+
+    time: float
     records: list[Record] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
     blobs: list[tuple[str, bytes]] = field(default_factory=list)
 
 
@@ -121,15 +124,11 @@ class RunLog:
         self.advanced = False
         self._chain_key = journal.chain_key
         self.committed_at = clock.monotonic()
-        self._standing, self._folded, self._wake, self._told = standing, folded, wake, told
+        self._standing, self._folded, self._wake, self._host = standing, folded, wake, told
         self._noted_seq = row.seq
-        self._parts: list[Part] = []
+        self.pending: list[Part] = []
+        """What waits to be flushed."""
         self._notes: list[Part] = []
-
-    @property
-    def pending(self) -> bool:
-        """Say whether something waits to be flushed."""
-        return bool(self._parts)
 
     @property
     def noted(self) -> bool:
@@ -163,16 +162,21 @@ class RunLog:
         """Return the time of the next event: the clock's, but never before the last event's."""
         return max(self.clock.now(), self.history.time)
 
-    def put(self, part: Part) -> asyncio.Future[list[Event]]:
-        """Queue a part for the next flush and return the future of its events.
+    def put(self, part: Part) -> Part:
+        """Queue a part for the next flush.
 
         Raises `Unserialisable` at once, to who made the part, when the journal could not hold it.
         """
         part.raw = [_written(payload, path) for _, path, payload in part.drafts]
-        part.done = asyncio.get_running_loop().create_future()
-        self._parts.append(part)
+        self.pending.append(part)
         self._wake()
-        return part.done
+        return part
+
+    def told(self, part: Part) -> asyncio.Future[list[Event]]:
+        """Queue a part for the next flush and return the future of its events."""
+        done = part.done = asyncio.get_running_loop().create_future()
+        self.put(part)
+        return done
 
     async def commit(
         self,
@@ -188,13 +192,13 @@ class RunLog:
 
         If the process dies inside: all of them are recorded, or none.
         """
-        return await asyncio.shield(self.put(Part(drafts, opened, closed, keys, mail, progress, work)))
+        return await self.told(Part(drafts, opened, closed, keys, mail, progress, work))
 
     async def flush(self, *, leave: bool = False, close_all: bool = False) -> None:
         """Write what is queued. `Fenced` and other journal errors end the driver; nothing of the failed batch is folded."""
-        while self._parts or leave or close_all:
+        while self.pending or leave or close_all:
             parts = self._take()
-            final = not self._parts
+            final = not self.pending
             try:
                 await self._write(parts, leave=leave and final, close_all=close_all and final)
             except KeyHeld as refused:
@@ -211,50 +215,49 @@ class RunLog:
                 return
 
     def _take(self) -> list[Part]:
-        if self._parts and self._parts[0].alone:
-            return [self._parts.pop(0)]
+        if len(self.pending) == 1 or (self.pending and self.pending[0].alone):
+            return [self.pending.pop(0)]
         taken: list[Part] = []
-        while self._parts and not self._parts[0].alone:
-            taken.append(self._parts.pop(0))
+        while self.pending and not self.pending[0].alone:
+            taken.append(self.pending.pop(0))
         return taken
 
     async def _write(self, parts: list[Part], *, leave: bool, close_all: bool) -> None:
-        time = self.time()
-        batch = _Batch()
-        state = (self.seq, self.head)
+        batch = _Batch(self.time())
+        before = (self.seq, self.head)
         notes, self._notes = self._notes, []
         for note in notes:
-            for draft, raw in zip(note.drafts, note.raw, strict=True):
-                self._record(draft, raw, time, batch)
-        known = len(batch.events)
-        slices: list[tuple[Part, int, int]] = []
+            self._append(note, batch)
         for part in parts:
-            start = len(batch.events)
-            for draft, raw in zip(part.drafts, part.raw, strict=True):
-                self._record(draft, raw, time, batch)
-            slices.append((part, start, len(batch.events)))
-        commit = self._commit([*notes, *parts], batch, leave=leave, close_all=close_all, before=state[0])
+            self._append(part, batch)
+        commit = self._commit([*notes, *parts], batch, leave=leave, close_all=close_all, before=before[0])
         if parts and parts[0].work is not None:
             commit.records, commit.blobs = tuple(batch.records), tuple(batch.blobs)  # the work adds to the batch
-            commit.work = self._working(parts[0], batch, slices, time)
+            commit.work = self._working(parts[0], batch)
         asked = self.clock.monotonic()
-        leaving = await self._leaving(commit) if self._told is not None else []
+        leaving = await self._leaving(commit) if self._host is not None else ()
         try:
             await self.journal.append(commit)
         except BaseException:
-            self.seq, self.head = state
+            self.seq, self.head = before
             self._noted_seq = self.seq
             self._notes = notes + self._notes
             raise
-        self._tell_host(leaving, commit.opened)
+        if self._host is not None:
+            self._tell_host(self._host, leaving, commit.opened)
         self.committed_at = asked  # a process may stand still between the commit and its answer
         self.advanced = self.advanced or commit.progress
-        for event in batch.events[known:]:
-            self.history.fold(event)
-            self._folded(event)
-        for part, start, end in slices:
+        for part in parts:
+            for event in part.events:
+                self.history.fold(event)
+                self._folded(event)
+        for part in parts:
             if part.done is not None and not part.done.done():
-                part.done.set_result(batch.events[start:end])
+                part.done.set_result(part.events)
+
+    def _append(self, part: Part, batch: _Batch) -> None:
+        """Make a part's records and events."""
+        part.events = [self._record(draft, raw, batch) for draft, raw in zip(part.drafts, part.raw, strict=True)]
 
     async def _leaving(self, commit: Commit) -> list[Waiting]:
         """Return the entries that a commit takes off the list of what waits."""
@@ -263,30 +266,25 @@ class RunLog:
         every = commit.close_all or commit.status in FINAL_STATUSES
         return [entry for entry in await self.journal.waiting(run_id=self.row.id) if every or entry.id in commit.closed]
 
-    def _tell_host(self, left: Sequence[Waiting], entered: Sequence[Waiting]) -> None:
+    def _tell_host(self, host: Callable[[str, Waiting], None], left: Sequence[Waiting], entered: Sequence[Waiting]) -> None:
         """Tell the host application what has left the list and what has entered it. Its mistakes are its own."""
-        if self._told is None:
-            return
         for what, entries in (("left", left), ("entered", entered)):
             for entry in entries:
                 try:
-                    self._told(what, entry)
+                    host(what, entry)
                 except Exception:
                     logger.exception("the callback on_waiting failed for %s", entry.id)
 
-    def _working(self, part: Part, batch: _Batch, slices: list[tuple[Part, int, int]], time: float) -> Callable[[Any], Any]:
+    def _working(self, part: Part, batch: _Batch) -> Callable[[Any], Any]:
         """Return the function that runs a transactional effect inside the commit and makes its events there."""
         work = part.work
         assert work is not None
-        start = len(batch.events)
+        records, blobs = len(batch.records), len(batch.blobs)
 
         def run(transaction: Any) -> tuple[Sequence[Record], Sequence[tuple[str, bytes]]]:
-            drafts = work(transaction)
-            blobs_before = len(batch.blobs)
-            for draft in drafts:
-                self._record(draft, _written(draft[2], draft[1]), time, batch)
-            slices[0] = (part, start, len(batch.events))
-            return batch.records[start:], batch.blobs[blobs_before:]
+            for draft in work(transaction):
+                part.events.append(self._record(draft, _written(draft[2], draft[1]), batch))
+            return batch.records[records:], batch.blobs[blobs:]
 
         return run
 
@@ -317,14 +315,15 @@ class RunLog:
             leave=leave,
         )
 
-    def _record(self, draft: Draft, raw: bytes, time: float, batch: _Batch) -> None:
+    def _record(self, draft: Draft, raw: bytes, batch: _Batch) -> Event:
         kind, path, payload = draft
-        if len(raw) > BLOB_BYTES:
+        if len(raw) > BLOB_BYTES or _REFERENCE in raw:
             raw = _with_blobs(payload, batch)
+        time = batch.time
         self.seq += 1
         self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest(), self._chain_key)
         batch.records.append(Record(self.seq, time, kind, path, raw, self.head))
-        batch.events.append(Event(self.seq, time, kind, path, payload))
+        return Event(self.seq, time, kind, path, payload)
 
 
 def _joined(parts: list[Part]) -> Part:
@@ -364,11 +363,15 @@ def _with_blobs(payload: dict[str, Any], batch: _Batch) -> bytes:
         if name not in short:
             continue
         raw = to_json(short[name])
-        if len(raw) > BLOB_BYTES // 8:
+        if len(raw) > BLOB_BYTES // 8 or _is_reference(short[name]):  # a value that looks like one is moved, so that none is mistaken
             digest = hashlib.sha256(raw).hexdigest()[:32]
             batch.blobs.append((digest, raw))
             short[name] = {"$blob": digest, "bytes": len(raw)}
     return to_json(short)
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"$blob", "bytes"}
 
 
 async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
@@ -376,10 +379,10 @@ async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
     events: list[Event] = []
     for record in await journal.load(run, after=after):
         event = record.event()
-        if b'"$blob"' in record.payload:
+        if _REFERENCE in record.payload:
             for name in _BLOB_FIELDS:
                 value = event.payload.get(name)
-                if isinstance(value, dict) and value.keys() == {"$blob", "bytes"}:
+                if isinstance(value, dict) and _is_reference(value):
                     event.payload[name] = json.loads(await journal.blob(run, value["$blob"]))
         events.append(event)
     return events

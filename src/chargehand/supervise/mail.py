@@ -129,7 +129,7 @@ async def _kept_with_keys(
     driver: RunDriver, letter: Mail, drafts: Sequence[Draft], opened: Sequence[Waiting], closed: Sequence[str], keys: Sequence[KeyChange]
 ) -> bool:
     """Commit a decision together with its keys; say whether it was taken. Who does not get the key is told who has it."""
-    done = driver.log.put(Part(drafts, opened, closed, keys, [letter.id], progress=True))
+    done = driver.log.told(Part(drafts, opened, closed, keys, [letter.id], progress=True))
     await driver.log.flush()
     try:
         done.result()

@@ -14,6 +14,7 @@ from chargehand.core.trampoline import Ask
 from chargehand.durable import Clock, RunRow
 from chargehand.errors import Fenced
 from chargehand.limits import Spent
+from chargehand.supervise.beginning import create_task
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition, EffectDefinition, WorkflowDefinition
 from chargehand.supervise.holding import Holding
@@ -40,11 +41,18 @@ class Operations(Holding):
         self._facts: dict[str, list[ReleasedFact]] = {}
         self._crashed: BaseException | None = None
 
-    def spawn(self, path: str, operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start an operation; at most one per path."""
-        task = asyncio.get_running_loop().create_task(operation, name=f"{self.row.id}/{path}")
-        self.tasks[path] = task
-        task.add_done_callback(lambda done: self._operation_ended(path, done))
+    def spawn(self, path: str, operation: Coroutine[Any, Any, None], *, now: bool = False) -> asyncio.Task[None]:
+        """Start an operation; at most one per path. `now`: it has had its first turn on return."""
+        tasks = self.tasks
+
+        def known(task: asyncio.Task[None]) -> None:
+            tasks[path] = task
+
+        task = create_task(operation, f"{self.row.id}/{path}", known, now=now)
+        if task.done():
+            self._operation_ended(path, task)
+        else:
+            task.add_done_callback(lambda done: self._operation_ended(path, done))
         return task
 
     def _operation_ended(self, path: str, task: asyncio.Task[None]) -> None:

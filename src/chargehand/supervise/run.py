@@ -100,7 +100,7 @@ class RunDriver(Matching):
     @property
     def at_rest(self) -> bool:
         """Say whether everything of this run waits for time or people."""
-        return self.idle and not self.log.pending and not self._wakeup.is_set() and all(path in self._holding for path in self.tasks)
+        return self.idle and not self.log.pending and not self._woken and all(path in self._holding for path in self.tasks)
 
     @property
     def evictable(self) -> bool:
@@ -142,13 +142,14 @@ class RunDriver(Matching):
                 if await self._settled_to_leave():
                     return
                 continue
-            self._run_code()
+            if self.trampoline.ready:
+                self._run_code()
             if self._diverged is not None and self.history.parked is None:
                 await self._park("diverged", self._diverged)
             if self.log.pending:
                 await self.log.flush()
                 continue
-            if self._deliver_one():
+            if self._deliverable and self._deliver_one():
                 continue
             if self._mail_came:
                 await self._fold_mail()
@@ -157,7 +158,7 @@ class RunDriver(Matching):
                 error = DeadlinePassed("The run did not end before its deadline.")
                 await saga.begin_rollback(self, {"e": error.record(), "by": "deadline"})
                 continue
-            if self._begin_held():
+            if self._held and self._begin_held():
                 continue
             root = self.trampoline.root
             if root is not None and self._has_ended(root) and self.history.parked is None:
@@ -201,7 +202,7 @@ class RunDriver(Matching):
 
     def _run_code(self) -> None:
         """Rule 1 and 2. Workflow code sees no current task, so that asyncio's own timeouts refuse to meddle with ours."""
-        if self.history.parked is not None or not self.trampoline.ready:
+        if self.history.parked is not None:
             return
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -219,7 +220,7 @@ class RunDriver(Matching):
 
     def _begin_held(self) -> bool:
         """Rule 4."""
-        if not self._held or self._diverged is not None or self.history.parked is not None:
+        if self._diverged is not None or self.history.parked is not None:
             return False
         held, self._held = self._held, []
         for ask in held:
@@ -233,7 +234,7 @@ class RunDriver(Matching):
 
     def _begin(self, ask: Ask) -> None:
         self._recorded(ask).asked = True
-        self.spawn(ask.path, self._operation(ask))
+        self.spawn(ask.path, self._operation(ask), now=True)
 
     def _operation(self, ask: Ask) -> Coroutine[Any, Any, None]:
         if ask.kind == "rollback":
@@ -267,7 +268,7 @@ class RunDriver(Matching):
                 await self.log.flush()
                 return  # meanwhile anything may have happened: look again before sleeping
             self.idle = True
-        self._wakeup.clear()
+        self._woken = False
         if not (self.log.pending or (self._mail_came and not self._stop) or self._crashed or (self._deliverable and not self._stop)):
             await self._sleep()
         self.idle = False
@@ -284,10 +285,10 @@ class RunDriver(Matching):
         """Wait for the next thing to happen; the deadline is one."""
         deadline = self.dues.get("!deadline")
         if deadline is None:
-            await self._wakeup.wait()
+            await self._until_woken()
             return
         alarm = asyncio.ensure_future(self.clock.wait(deadline))
-        woken = asyncio.ensure_future(self._wakeup.wait())
+        woken = asyncio.ensure_future(self._until_woken())
         try:
             await asyncio.wait({alarm, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -304,7 +305,7 @@ class RunDriver(Matching):
         self._tell(event.path)
 
     def _standing(self) -> Standing:
-        due = min(self.dues.values(), default=None)
+        due = min(self.dues.values()) if self.dues else None
         status, reason = self._status()
         if self._stop and self._has_work():
             due = 0.0  # this driver leaves in the middle of work: the next one goes on at once
@@ -333,10 +334,10 @@ class RunDriver(Matching):
         if self.history.pivoted is not None:
             return "parked", "letter"
         if self.tasks and all(path in self._holding for path in self.tasks):
-            stages = {effect.stage for effect in self.history.effects()}
-            if stages & {"doubt"}:
+            stages = self.history.for_people()
+            if "doubt" in stages:
                 return "parked", "doubt"
-            if stages & {"letter", "undo letter"} or None in self.history.scope_pivots.values():
+            if stages or None in self.history.scope_pivots.values():
                 return "parked", "letter"
             return "waiting", None
         return "running", None
@@ -440,6 +441,11 @@ class RunDriver(Matching):
             if tasks:
                 await asyncio.wait(tasks, timeout=5.0)
             await self.site.dispatched(self.row.id)  # a thread goes on sending when its task is gone
+            hidden = [task for task in tasks if not task.done()]
+            for task in hidden:
+                task.cancel()  # it hid from the first, and now waits for a commit that nobody makes any more
+            if hidden:
+                await asyncio.wait(hidden, timeout=5.0)
         finally:
             self.trampoline.unload()  # also when this driver is cancelled: garbage collection must not end a workflow's code
 

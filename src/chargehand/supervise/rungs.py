@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
@@ -20,6 +21,7 @@ from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.gates import Gate, as_gate, ordered
 from chargehand.supervise.log import Draft
+from chargehand.supervise.released import Released, ReleasedFacts
 from chargehand.verdicts import GateContext, ReleasedBy, ToolResult, Verdict
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class Rungs:
         draft: Draft = (kind, self.path, {"d": self.call.arguments.digest, **payload, **self._spent()})
         await self.driver.log.commit(draft, **more)
 
+    def _hold(self, due: float) -> AbstractAsyncContextManager[None]:
+        """Mark the agent call as waiting, until then at least."""
+        return self.driver.holding(self.path, due)
+
     def _spent(self) -> dict[str, Any]:
         """Return what attempts reported spending since the last event, which settles it."""
         if self.meter is None:
@@ -75,7 +81,7 @@ class Rungs:
             return verdicts, True
         context = self._context(form, tools)
         for gate in quick:
-            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context)
+            verdict = await self.driver.site.verdict(gate, self.definition.contract.result.from_json(form), context, self._hold)
             verdicts.append(verdict)
             if verdict.outcome == "fail" or (verdict.outcome == "abstain" and gate.on_abstain == "fail"):
                 passed = False
@@ -85,20 +91,20 @@ class Rungs:
 
     def _context(self, form: Any, tools: Sequence[ToolResult]) -> GateContext:
         driver = self.driver
-        facts_of = self.definition.facts
+        released = Released(driver.history.released)
         return GateContext(
             run_id=driver.row.id,
             path=self.path,
             attempt=self.state.attempt,
             inputs=self.call.arguments.values,
             tools=tuple(tools),
-            released={path: release.get("v") for path, release in driver.history.released.items()},
-            facts=driver.released_facts(),
+            released=released,
+            facts=ReleasedFacts(released, driver.released_facts),
             rejected=[rejection["output"] for rejection in self.state.rejections if _for_what_it_says(rejection)],
             role=self.definition.role,
             done_when=self.clauses,
             environment=driver.site.environment,
-            facts_of=facts_of,
+            facts_of=self.definition.facts,
         )
 
     def _did_final(self, used: Sequence[str]) -> bool:
@@ -378,8 +384,7 @@ class Rungs:
         """End the agents that this one used and no longer waits for; they would begin new effects behind its release."""
         driver, inside = self.driver, f"{self.path}/"
         while True:
-            agents = [path for path, call in driver.definitions.items() if path.startswith(inside) and call.definition.kind == "agent"]
-            left = {path: driver.tasks[path] for path in agents if path in driver.tasks}
+            left = {path: task for path, task in driver.tasks.items() if path.startswith(inside) and self._is_agent(path)}
             if not left:
                 return
             for path, task in left.items():
@@ -388,6 +393,10 @@ class Rungs:
                 elif driver.holds(path):
                     task.cancel()
             await asyncio.wait(left.values(), return_when=asyncio.FIRST_COMPLETED, timeout=0.05)
+
+    def _is_agent(self, path: str) -> bool:
+        call = self.driver.definitions.get(path)
+        return call is not None and call.definition.kind == "agent"
 
     async def _settled(self, effect: EffectState) -> None:
         """Wait until it is known whether a kept effect happened; a doubt holds the release until it is ended."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chargehand.core.history import History
@@ -28,6 +30,8 @@ from chargehand.supervise.log import Draft, Part
 if TYPE_CHECKING:
     from chargehand.supervise.definitions import EffectDefinition
     from chargehand.supervise.run import RunDriver
+
+_NOTHING_TO_UNDO = ("undone", "stands", "did not happen", "letter", "failed")
 
 
 async def begin_rollback(driver: RunDriver, payload: dict[str, Any]) -> None:
@@ -159,10 +163,11 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
     helper = definition.lookup
     arguments = definition.contract.from_record(effect.arguments or {}).values
     try:
-        filled = await driver.site.filled(helper.contract, key=effect.key)
-        value = await driver.site.run(
-            driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
-        )
+        async with driver.site.gauges.of_resources(helper.contract.resources, arguments, partial(driver.holding, effect.path)):
+            filled = await driver.site.filled(helper.contract, key=effect.key)
+            value = await driver.site.run(
+                driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
+            )
         form = definition.contract.result.to_json(definition.contract.result.check(value))
     except NotDone:
         await driver.log.commit(
@@ -208,7 +213,7 @@ async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
 async def undo(driver: RunDriver, effect: EffectState) -> None:
     """Undo one effect, from wherever its undo stands. Ends when it is undone or a person accepted that it stands."""
     definition = driver.effect_definition(effect)
-    while effect.stage not in ("undone", "stands"):
+    while effect.stage not in _NOTHING_TO_UNDO:
         if effect.stage == "undo letter":
             if _withdrawn(driver, effect.facts["letter"]["seq"]):
                 await _letter(driver, effect, definition, effect.facts["letter"]["why"], shared=effect.facts["letter"]["shared"])
@@ -233,37 +238,62 @@ def _undo_is_keyed(definition: EffectDefinition[..., Any]) -> bool:
 
 
 async def _try_undo(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any]) -> None:
+    """Undo once: wait for what its resources want, write down that it is undone now, undo it."""
+    async with AsyncExitStack() as places:
+        no_place = await _place(driver, effect, definition, places)
+        if effect.stage in _NOTHING_TO_UNDO:
+            return  # a person decided meanwhile
+        crashed = effect.stage == "undoing"
+        number = effect.undo_tries if crashed else effect.undo_tries + 1
+        key = undo_key(effect.key)
+        driver.site.at("before undo", effect.path)
+        try:
+            await driver.log.commit(
+                ("undo.intended", effect.path, {"try": number, "key": key}), keys=_withheld(effect), closed=_doubt_of(driver, effect)
+            )
+        except KeyHeld:
+            await _letter(driver, effect, definition, "another run uses the result of this effect", shared=True)
+            return
+        driver.site.at("after undo intent", effect.path)
+        await driver.claim_holds(f"the undo of {effect.path}", definition.options.timeout)
+        try:
+            if no_place is not None:
+                raise no_place
+            await _send_undo(driver, effect, definition, key)
+        except Exception as error:
+            await _undo_failed(driver, effect, definition, number, error)
+            return
+        driver.site.at("after undo", effect.path)
+        await driver.log.commit(("undo.done", effect.path, {}), keys=_keys(effect, "open"), progress=True)
+
+
+async def _place(
+    driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], places: AsyncExitStack
+) -> Exception | None:
+    """Wait for what the resources of an undo want. Returns what keeps it from ever having a place."""
     helper = definition.undo
     assert helper is not None
-    crashed = effect.stage == "undoing"
-    number = effect.undo_tries if crashed else effect.undo_tries + 1
-    key = undo_key(effect.key)
-    driver.site.at("before undo", effect.path)
     try:
-        await driver.log.commit(
-            ("undo.intended", effect.path, {"try": number, "key": key}), keys=_withheld(effect), closed=_doubt_of(driver, effect)
-        )
-    except KeyHeld:
-        await _letter(driver, effect, definition, "another run uses the result of this effect", shared=True)
-        return
-    driver.site.at("after undo intent", effect.path)
-    await driver.claim_holds(f"the undo of {effect.path}", definition.options.timeout)
-    contract = definition.contract
-    try:
-        arguments = contract.from_record(effect.arguments or {}).values
-        result = contract.result.from_json(effect.result) if effect.done_seq else None
-        filled = await driver.site.filled(helper.contract, key=key)
-        await driver.site.run(
-            driver.site.function_of(helper),
-            {**helper.arguments(result, arguments), **filled},
-            definition.options.timeout,
-            dispatch=driver.row.id,
-        )
+        values = definition.contract.from_record(effect.arguments or {}).values
+        place = driver.site.gauges.of_resources(helper.contract.resources, values, partial(driver.holding, effect.path))
+        await places.enter_async_context(place)
     except Exception as error:
-        await _undo_failed(driver, effect, definition, number, error)
-        return
-    driver.site.at("after undo", effect.path)
-    await driver.log.commit(("undo.done", effect.path, {}), keys=_keys(effect, "open"), progress=True)
+        return error
+    return None
+
+
+async def _send_undo(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], key: str) -> None:
+    contract, helper = definition.contract, definition.undo
+    assert helper is not None
+    arguments = contract.from_record(effect.arguments or {}).values
+    result = contract.result.from_json(effect.result) if effect.done_seq else None
+    filled = await driver.site.filled(helper.contract, key=key)
+    await driver.site.run(
+        driver.site.function_of(helper),
+        {**helper.arguments(result, arguments), **filled},
+        definition.options.timeout,
+        dispatch=driver.row.id,
+    )
 
 
 async def _undo_failed(
@@ -317,4 +347,10 @@ def poison_report(history: History, crashes: int) -> dict[str, Any]:
     """Return what a poison entry shows: the calls that were in flight when the workers died."""
     unsettled = [path for path, state in history.calls.items() if state.settled is None]
     undoing = [effect.path for effect in history.effects() if effect.stage == "undoing"]
-    return {"crashes": crashes, "in_flight": [*history.in_flight(), *undoing], "unsettled": unsettled[:50]}
+    in_flight = [*history.in_flight(), *undoing]
+    why = (
+        f"in flight when the worker died: {', '.join(in_flight)}"
+        if in_flight
+        else "no effect was in flight: the worker died in the workflow's own code, or in a step, read or agent that left nothing yet"
+    )
+    return {"crashes": crashes, "why": why, "in_flight": in_flight, "unsettled": unsettled[:50]}

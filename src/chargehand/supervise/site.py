@@ -9,113 +9,22 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from chargehand.contracts import Contract
 from chargehand.core.ladder import Ladder
 from chargehand.durable import Clock, Journal
-from chargehand.errors import BreakerOpen, CallFailed, ResourceMissing, TimedOut
-from chargehand.limits import BreakerState, RateWindow
+from chargehand.errors import CallFailed, TimedOut
 from chargehand.supervise.definitions import Definition, EffectDefinition, Helper, WorkflowDefinition
 from chargehand.supervise.gates import Gate, verdict_of
+from chargehand.supervise.gauges import Gauges, Hold
+from chargehand.supervise.resources import Resources
 from chargehand.verdicts import Feedback, GateContext, Verdict
 
 logger = logging.getLogger("chargehand")
-
-
-class Resources:
-    """The resources of one environment, made when first asked for.
-
-    Args:
-        factories: by type, what makes the resource: a zero-argument callable that returns it, an awaitable of it, or an
-            async context manager. Only this environment's factories ever get here; nobody can ask for another's.
-    """
-
-    def __init__(self, factories: Mapping[type, Callable[[], Any]], environment: str) -> None:
-        self._factories = dict(factories)
-        self._environment = environment
-        self._made: dict[type, Any] = {}
-        self._locks: dict[type, asyncio.Lock] = {}
-        self._stack = AsyncExitStack()
-
-    def replace(self, kind: type, value: Any) -> None:
-        """Give this very object from now on (tests)."""
-        self._made[kind] = value
-
-    async def get(self, kind: Any, asker: str) -> Any:
-        """Return the resource of a type. Raises `ResourceMissing` that names type, environment and asker."""
-        if kind in self._made:
-            return self._made[kind]
-        if kind not in self._factories:
-            name = getattr(kind, "__name__", repr(kind))
-            raise ResourceMissing(
-                f"{asker} asks for a {name}, and nothing makes one in the environment {self._environment!r}. "
-                f"Declare Resource({name}, {{{self._environment!r}: factory}}) and give it to the Supervisor."
-            )
-        async with self._locks.setdefault(kind, asyncio.Lock()):
-            if kind not in self._made:
-                self._made[kind] = await self._make(self._factories[kind])
-        return self._made[kind]
-
-    async def _make(self, factory: Callable[[], Any]) -> Any:
-        made = factory()
-        if hasattr(made, "__aenter__") and hasattr(made, "__aexit__"):
-            return await self._stack.enter_async_context(made)
-        if inspect.isawaitable(made):
-            return await made
-        return made
-
-    async def close(self) -> None:
-        """Leave every resource that is a context manager."""
-        await self._stack.aclose()
-
-
-class Gauges:
-    """Places, rates and breakers of this process, by definition."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._places: dict[Any, asyncio.Semaphore] = {}
-        self._windows: dict[str, RateWindow] = {}
-        self._breakers: dict[str, BreakerState] = {}
-
-    @asynccontextmanager
-    async def place(self, definition: Definition[..., Any], values: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Wait for a place; waiting uses no attempt. Raises `BreakerOpen`."""
-        limits = definition.limits
-        if not limits:
-            yield
-            return
-        self._check_breaker(definition)
-        if limits.rate is not None:
-            window = self._windows.setdefault(definition.full_name, RateWindow(limits.rate))
-            while (pause := window.take(self._clock.monotonic())) > 0:
-                await self._clock.sleep(pause)
-        if limits.at_once is None:
-            yield
-            return
-        part = limits.at_once.per(values) if limits.at_once.per is not None else None
-        async with self._places.setdefault((definition.full_name, part), asyncio.Semaphore(limits.at_once.n)):
-            yield
-
-    def _check_breaker(self, definition: Definition[..., Any]) -> None:
-        breaker = definition.limits.breaker
-        if breaker is None:
-            return
-        rest = self._breakers.get(definition.full_name, BreakerState()).closed_in(breaker, self._clock.monotonic())
-        if rest > 0:
-            raise BreakerOpen(f"{definition.name} failed {breaker.failures} times in a row; it is tried again in {rest:.0f} s.")
-
-    def ended(self, definition: Definition[..., Any], ok: bool) -> None:
-        """Tell the breaker how a call ended."""
-        breaker = definition.limits.breaker
-        if breaker is not None:
-            state = self._breakers.get(definition.full_name, BreakerState())
-            self._breakers[definition.full_name] = state.after(ok, breaker, self._clock.monotonic())
 
 
 @dataclass(slots=True)
@@ -166,12 +75,13 @@ class Site:
                     values[parameter.name] = await self.resources.get(parameter.annotation, contract.name)
         return values
 
-    async def verdict(self, gate: Gate, output: Any, context: GateContext) -> Verdict:
-        """Ask a gate, with the resources it declares."""
+    async def verdict(self, gate: Gate, output: Any, context: GateContext, hold: Hold | None = None) -> Verdict:
+        """Ask a gate, with the resources it declares. `hold` marks who waits for a place of one."""
         if not gate.resources:
             return await verdict_of(gate, output, context)
-        found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
-        return await verdict_of(gate, output, context, found)
+        async with self.gauges.of_resources(gate.resources.values(), context.inputs, hold):
+            found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
+            return await verdict_of(gate, output, context, found)
 
     async def run(
         self,
@@ -188,7 +98,8 @@ class Site:
         """
         if _is_async(function):
             if timeout is None:
-                return await _not_cancelled_by_itself(function(**values))
+                work = function(**values)
+                return await _not_cancelled_by_itself(work if dispatch is None else self._dispatch_here(work, dispatch))
             if dispatch is not None:
                 return await self._dispatch_within(function(**values), timeout, function.__name__, dispatch)
             return await self.within(function(**values), timeout, function.__name__)
@@ -213,6 +124,17 @@ class Site:
         except asyncio.CancelledError:
             job.cancel()  # it may not have begun
             raise
+
+    async def _dispatch_here(self, work: Coroutine[Any, Any, Any], run_id: str) -> Any:
+        """Send something by an async function in the task that runs now. It may hide from the task's cancellation."""
+        ended = asyncio.get_running_loop().create_future()
+        self._dispatches[ended] = run_id
+        try:
+            return await work
+        finally:
+            del self._dispatches[ended]
+            if not ended.done():
+                ended.set_result(None)
 
     async def _dispatch_within(self, work: Coroutine[Any, Any, Any], timeout: float, name: str, run_id: str) -> Any:
         """Send something by an async function. After the timeout it is cancelled, and has surely ended when this returns or raises."""

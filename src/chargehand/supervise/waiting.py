@@ -60,7 +60,7 @@ def parked_entry(driver: RunDriver, reason: ParkReason, shows: dict[str, Any]) -
     """Return the entry of a run that is parked as a whole."""
     title = {
         "diverged": "The code no longer asks for what the journal recorded",
-        "broken": "The workflow's code raised an error that came from no call",
+        "broken": "A bug, not a failure of a call, stopped the run",
         "poison": "The worker died three times over this run",
     }[reason]
     kind: WaitingKind = reason

@@ -238,7 +238,8 @@ class Process:
         if supervisor is None or supervisor.carrier is None or self.frozen:
             return None
         found = self.world.journal.unclaimed_due
-        own = [due for due, workflow, where in found if workflow in supervisor.workflows and where == supervisor.environment]
+        known, carrier = supervisor.workflows, supervisor.carrier
+        own = [due for due, flow, where in found if flow in known and where == supervisor.environment and carrier.might_take(flow)]
         return min(own, default=None)
 
     def check(self) -> None:

@@ -59,3 +59,11 @@ async def bill_accepted(country: str) -> str:
     await rate(country.lower())
     await book(119)
     return await wait_signal("go", str)
+
+
+@workflow(name="billing.bill")
+async def bill_behind(country: str) -> str:
+    """Look something else up first, and leave the booking out behind it."""
+    await rate(country)
+    await rate("AT")
+    return "done"

@@ -17,6 +17,7 @@ from chargehand import (
     effect,
     fail,
     gate,
+    gather,
     give_up,
     injected,
     retry,
@@ -228,3 +229,39 @@ async def broken(n: int) -> int:
     """Raise a bug, until the file mended.txt is there."""
     value = await added(n, 1)
     return {True: value}[Path("mended.txt").exists()]
+
+
+@step
+async def padded(letters: int) -> dict[str, str]:
+    """Give a long value."""
+    return {"head": "begins", "rest": "x" * letters}
+
+
+@workflow
+async def long(letters: int) -> dict[str, str]:
+    """Give a long value."""
+    return await padded(letters)
+
+
+@step
+async def complained(number: int) -> int:
+    """Fail with a long reason."""
+    raise Rejected(f"{number}" + "y" * 3000, mode="FM-3.2")
+
+
+@workflow
+async def many_failures(branches: int) -> None:
+    """Fail in so many branches, each with a long reason."""
+    await gather(*(complained(number) for number in range(branches)))
+
+
+@effect(undo=unsend, key=lambda call: call.customer)
+async def greet(customer: str, idempotency_key: str = injected()) -> str:
+    """Greet each customer once, whoever asks."""
+    return f"hello {customer}"
+
+
+@workflow
+async def welcome(customer: str) -> str:
+    """Greet under a business key."""
+    return await greet(customer)

@@ -1,0 +1,194 @@
+"""A storm: workers are killed, stopped and woken, clocks step, disks fill up, at moments drawn by a seed, while work comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chargehand import Pace, Person, Supervisor, UnknownEntry
+from chargehand.durable import FINAL_STATUSES
+from chargehand.errors import DecisionRefused
+
+from .ledger import SqliteBook, serving
+from .market import MARKET, errand
+from .stepping import SteppingClock, clock_file
+from .town import Town, check_books, undisturbed
+from .worker import Crew, kill, send
+from .world import World
+
+PACE = Pace(poll=0.01, lease=0.5, silent_after=1.5)
+HOUR = 3600.0
+SETTLED = 1.0
+"""Seconds after which a worker that woke up has sent whatever it was about to send: nobody decides about doubt before."""
+NO_LIMIT = resource.RLIM_INFINITY
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What a storm does: how many kills, how many stops, whether clocks step, whether disks fill up."""
+
+    kills: int
+    stops: int
+    workers: int = 4
+    steps: bool = False
+    full: bool = False
+    at_once: int = 24
+
+
+@dataclass
+class Storm(Town):
+    """A town in a storm. Its services answer in this process, which nobody kills, and keep their books in a file of their own."""
+
+    weather: Weather = field(default_factory=lambda: Weather(0, 0))
+    done: Counter[str] = field(default_factory=Counter)
+    hired: list[Any] = field(default_factory=list)
+    asleep: dict[int, float] = field(default_factory=dict)
+    crowded: dict[int, float] = field(default_factory=dict)
+    woke: float = 0.0
+    started: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.clock = SteppingClock(self.more["steps"])
+        self.office = Supervisor(self.orders.journal, MARKET, work=False, clock=self.clock)
+
+    # -- people ----------
+
+    async def decide_all(self) -> None:
+        """Decide what waits. Doubt only when no worker sleeps that may still be about to send: the books do not show that."""
+        waiting = await self.office.waiting()
+        self.seen &= {entry.id for entry in waiting}
+        settled = not self.asleep and time.monotonic() - self.woke > SETTLED
+        for entry in waiting:
+            if entry.id in self.seen or (entry.kind in ("doubt", "letter") and not settled):
+                continue
+            try:
+                await self.office.decide(entry, self.decision(entry), by=Person("clerk"))
+            except (UnknownEntry, DecisionRefused):
+                continue
+            self.seen.add(entry.id)
+            self.decided[entry.kind] += 1
+
+    # -- work ----------
+
+    async def bring_work(self) -> None:
+        """Have always some runs to do."""
+        counts = (await self.office.journal.statistics())["runs"]
+        going = sum(count for status, count in counts.items() if status not in FINAL_STATUSES)
+        if going < self.weather.at_once:
+            numbers = range(self.started, self.started + self.weather.at_once // 2)
+            await self.office.start_many([(errand(number), f"run-{number}") for number in numbers])
+            self.started = numbers.stop
+
+    # -- weather ----------
+
+    async def rage(self, seed: int) -> None:
+        """Do what the weather says, one thing after the other, at moments drawn by the seed."""
+        dice = random.Random(seed)
+        left = Counter(kill=self.weather.kills, stop=self.weather.stops)
+        extra = ["step"] * self.weather.steps + ["fill"] * self.weather.full
+        self.hired = [self.hire() for _ in range(self.weather.workers)]
+        while left.total():
+            await self.bring_work()
+            what = dice.choice([*left.elements(), *extra * (1 + left.total() // 3)])
+            if self.strike(what, dice):
+                left -= Counter({what: 1} if what in left else {})
+                self.done[what] += 1
+            await self.linger(dice.uniform(0.01, 0.25))
+        self.calm_down()
+
+    def strike(self, what: str, dice: random.Random) -> bool:
+        """Do one thing; say whether it could be done now."""
+        number = dice.randrange(len(self.hired))
+        victim = self.hired[number]
+        now = time.monotonic()
+        match what:
+            case "kill":
+                kill(victim)
+                self.asleep.pop(victim.pid, None)
+                self.crowded.pop(victim.pid, None)
+                self.hired[number] = self.hire()
+            case "stop":
+                if victim.pid in self.asleep or len(self.asleep) >= len(self.hired) // 2:
+                    return False
+                send(victim, signal.SIGSTOP)
+                self.asleep[victim.pid] = now + dice.choice([0.1, 0.5, 2.0, 3.0])
+            case "step":
+                self.clock.step(dice.uniform(-6 * HOUR, 6 * HOUR))
+            case "fill":
+                if victim.pid in self.crowded:
+                    return False
+                _limit(victim, 4096)
+                self.crowded[victim.pid] = now + dice.uniform(0.02, 0.6)
+        return True
+
+    def pass_over(self) -> None:
+        """Wake who has slept long enough, make room where it was full long enough."""
+        now = time.monotonic()
+        for worker in self.hired:
+            if self.asleep.get(worker.pid, now) < now:
+                del self.asleep[worker.pid]
+                send(worker, signal.SIGCONT)
+                self.woke = now
+            if self.crowded.get(worker.pid, now) < now:
+                del self.crowded[worker.pid]
+                _limit(worker, NO_LIMIT)
+
+    def calm_down(self) -> None:
+        """End the storm: everybody is awake, there is room, and the clock is ahead of all that it ever was."""
+        for times in (self.asleep, self.crowded):
+            for pid in times:
+                times[pid] = 0.0
+        self.pass_over()
+        self.clock.step(6 * HOUR)
+
+    async def linger(self, seconds: float) -> None:
+        """Let time pass, with people at work."""
+        until = time.monotonic() + seconds
+        while True:
+            self.pass_over()
+            await self.decide_all()
+            for number, worker in enumerate(self.hired):
+                if not worker.is_alive():  # nobody killed it
+                    self.done["fell"] += 1
+                    self.hired[number] = self.hire()
+            if time.monotonic() >= until:
+                return
+            await asyncio.sleep(0.01)
+
+
+def _limit(worker: Any, bytes: int) -> None:
+    """Have no file of a worker grow beyond so many bytes: its writes fail as on a full disk (``EFBIG``)."""
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (bytes, NO_LIMIT))
+
+
+@asynccontextmanager
+async def storm_over(folder: Path, crew: Crew, weather: Weather) -> AsyncIterator[Storm]:
+    """Open a town; when the storm is over, wait until all is done and check every run and every book."""
+    clock_file(str(folder / "clock"))
+    book_world = World(SqliteBook(str(folder / "ledger.db")))
+    async with serving(book_world) as address:
+        more = {"pace": PACE, "ledger": address, "steps": str(folder / "clock"), "eager": True}
+        storm = Storm(folder, crew, more, weather=weather)
+        storm.book, storm.world = book_world.book, book_world
+        await storm.office.journal.open()
+        yield storm
+        await storm.until(storm.all_ended, "every run ended")
+        for worker in storm.hired:
+            kill(worker)
+        expected, facts = await undisturbed(range(storm.started))
+        found = await storm.outcomes()
+        assert found.keys() == expected.keys(), "runs are lost"
+        assert found == expected
+        check_books(facts, book_world.book.facts())
+        assert storm.book.written() == book_world.book.facts()
+        await storm.office.close()

@@ -1,0 +1,71 @@
+"""Seeds of the whole system under faults: everything that must hold holds, and a seed is the same every time."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+import pytest
+
+from .simulate import Outcome, simulate
+
+KEPT = Path(__file__).with_name("seeds.txt")
+QUICK = range(30)
+MANY = range(1_000, 4_000)
+SECONDS = float(os.environ.get("SIMULATION_SECONDS", "30"))
+"""For so long the random part runs."""
+
+
+def kept_seeds() -> list[int]:
+    """Return the seeds that once found something."""
+    lines = [line.partition("#")[0].strip() for line in KEPT.read_text().splitlines()]
+    return [int(line) for line in lines if line]
+
+
+def check(outcome: Outcome) -> None:
+    """Fail with what is wrong, and with how to see it."""
+    assert not outcome.wrong, (
+        f"seed {outcome.seed}: {outcome.wrong[0]}\n"
+        f"See it: python -m tests.simulation --show {outcome.seed}. Keep it: add it to tests/simulation/seeds.txt."
+    )
+
+
+def test_a_few_seeds() -> None:
+    """A few seeds hold, every time the tests run."""
+    for seed in QUICK:
+        check(simulate(seed))
+
+
+def test_a_seed_is_the_same_every_time() -> None:
+    """A seed lived twice writes the same bytes and sees the same things happen."""
+    for seed in (3, 7, 12):
+        first, second = simulate(seed), simulate(seed)
+        assert first.journal == second.journal
+        assert first.story == second.story
+
+
+@pytest.mark.slow
+def test_kept_seeds() -> None:
+    """What was once found stays mended."""
+    for seed in kept_seeds():
+        check(simulate(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", range(10))
+def test_many_seeds(part: int) -> None:
+    """Thousands of seeds hold."""
+    for seed in MANY[part::10]:
+        check(simulate(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_random_seeds() -> None:
+    """Seeds that nobody has lived before hold, for as long as there is time."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        check(simulate(secrets.randbelow(2**48)))
