@@ -43,8 +43,8 @@ bench: setup  ## speed and memory beside the raw limit, in one run
 replay: setup  ## recorded runs of real models, played as supervised runs
 	$(BIN)/python -m benchmarks.replay
 
-gates: setup  ## recall and false alarms of the built-in gates
-	$(BIN)/python -m benchmarks.gates
+gates: setup  ## recall and false alarms of the built-in gates; with ARGS=--guide into docs/guides/gates.md
+	$(BIN)/python -m benchmarks.gates $(ARGS)
 
 wheel: setup  ## build the wheel and install it into an empty environment
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -1,6 +1,6 @@
 """Measure the built-in gates: recall on seeded and recorded faults, false alarms on right hand-offs.
 
-    python benchmarks/gates.py [--out build/gates.json] [--show GATE]
+    python benchmarks/gates.py [--out build/gates.json] [--show GATE] [--guide]
 
 Four sources: two crews of our own with seeded faults (``benchmarks/handoffs/incident.py`` and ``invoices.py``, which
 were fixed before the gates were tuned; another seed than the one tuned with), the recorded WorkBench runs of five
@@ -34,6 +34,7 @@ from examples.incident import gates as incident_gates  # noqa: E402
 from examples.invoices import gates as invoices_gates  # noqa: E402
 from pydantic_core import to_jsonable_python  # noqa: E402
 
+from benchmarks import gates_guide  # noqa: E402
 from benchmarks.handoffs import Handoff, incident, invoices, tau, workbench  # noqa: E402
 from chargehand.errors import Rejected  # noqa: E402
 from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
@@ -182,6 +183,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gates.json")
     parser.add_argument("--show", default="", help="print hand-offs that this gate judges otherwise than expected")
+    parser.add_argument("--guide", action="store_true", help="write the tables into docs/guides/gates.md")
     chosen = parser.parse_args()
     began = perf_counter()
     tallies = [
@@ -217,6 +219,8 @@ async def main() -> None:
     }
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(report, indent=1))
+    if chosen.guide:
+        gates_guide.PAGE.write_text(gates_guide.written(gates_guide.PAGE.read_text(), rows))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ from chargehand.supervise.decorators import agent, effect, read, step, workflow
 from chargehand.supervise.definitions import Approval
 from chargehand.supervise.gates import ahead_by, gate, human, quorum
 from chargehand.supervise.resources import Resource
+from chargehand.supervise.telemetry import RunLogFilter
 from chargehand.supervise.verbs import (
     Failed,
     Finished,
@@ -127,6 +128,7 @@ __all__ = [
     "RunCancelled",
     "RunConflict",
     "RunFailed",
+    "RunLogFilter",
     "RunRow",
     "RunView",
     "Spending",

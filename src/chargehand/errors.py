@@ -297,12 +297,6 @@ class DeadlinePassed(Failure):
     code = "deadline-passed"
 
 
-class BreakerOpen(Failure):
-    """Too many calls of this kind failed lately; it is not tried now."""
-
-    code = "breaker-open"
-
-
 class RunFailed(Failure):
     """The run failed."""
 
@@ -474,7 +468,7 @@ _EXIT: dict[str, int] = {
 _HTTP: dict[str, int] = {
     "unknown-run": 404, "erased": 410, "unknown-entry": 404, "unknown-workflow": 404, "run-conflict": 409, "decision-refused": 409,
     "wrong-environment": 403, "denied": 403, "invalid-input": 422, "unserialisable": 422, "key-conflict": 422, "too-large": 413,
-    "timed-out": 504, "deadline-passed": 504, "breaker-open": 503,
+    "timed-out": 504, "deadline-passed": 504,
 }  # fmt: skip
 
 

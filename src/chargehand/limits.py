@@ -51,7 +51,12 @@ OnExhaustion = Literal["stop", "ask", "degrade"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run, agent or scope may spend. None is unlimited, 0 is nothing."""
+    """What a run of a workflow or a call of an agent may spend, everything inside it included. None is unlimited, 0 is nothing.
+
+    `tokens` in and out, `usd` in US dollars, `calls` of models and `seconds` that they took: what `spending` blocks reserve
+    and report. When a call would go over it, nothing is spent, and `on_exhaustion` decides: "stop" fails the call and ends the agent's
+    ladder, "degrade" goes on to the next rung, such as `fall_back`, "ask" asks a person, who may lift the budget.
+    """
 
     tokens: int | None = None
     usd: Decimal | None = None

@@ -30,7 +30,8 @@ from chargehand.journals.sqlite import SqliteJournal
 from chargehand.journals.sqlite_look import refuse_directory, refuse_no_journal
 from chargehand.limits import Seconds, seconds
 from chargehand.supervise.call import Call
-from chargehand.supervise.definitions import WorkflowDefinition
+from chargehand.supervise.decisions import Decision
+from chargehand.supervise.definitions import EffectDefinition, WorkflowDefinition
 
 
 def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
@@ -171,6 +172,22 @@ def check_json(body: dict[str, Any]) -> None:
         raise InvalidInput("The decision holds what JSON cannot: it is nested too deep.") from error
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"The decision holds what JSON cannot: {error}") from error
+
+
+def check_value(effects: Mapping[str, EffectDefinition[..., Any]], entry: Waiting, decision: Decision) -> None:
+    """Hold what a person gave against the effect's types, where this process knows the effect. Raises `DecisionRefused`."""
+    effect = effects.get(str(entry.shows.get("tool")))
+    if effect is None or entry.kind not in ("approval", "letter", "doubt"):
+        return
+    try:
+        if decision.name == "edit":
+            effect.contract.from_record(decision.value or {})
+        elif decision.name == "done" and "could not be undone" not in entry.title:
+            effect.contract.result.from_json(decision.value)
+    except InvalidInput as error:
+        raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: {error}") from None
+    except ValidationError as error:
+        raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: the result does not fit: {explain(error)}.") from None
 
 
 def refuse_main(workflows: Mapping[str, WorkflowDefinition[..., Any]], journal: Journal) -> None:

@@ -7,13 +7,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from chargehand.carriers.embedded import EmbeddedCarrier, End, Pace
 from chargehand.clocks import SystemClock
-from chargehand.contracts import Codec, explain
+from chargehand.contracts import Codec
 from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.durable import (
     FINAL_STATUSES,
@@ -34,7 +32,6 @@ from chargehand.errors import (
     DecisionRefused,
     Erased,
     InsideLoop,
-    InvalidInput,
     UnknownEntry,
     UnknownRun,
     WrongEnvironment,
@@ -45,6 +42,7 @@ from chargehand.limits import Seconds, seconds
 from chargehand.starting import (
     Started,
     check_json,
+    check_value,
     given_back,
     journal_at,
     last_of,
@@ -67,6 +65,10 @@ from chargehand.supervise.mail import Unfit, check_decision
 from chargehand.supervise.resources import Resource, Resources
 from chargehand.supervise.seals import is_sealed, sealed
 from chargehand.supervise.site import Site
+from chargehand.supervise.telemetry import spans_of
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 T = TypeVar("T")
 
@@ -115,9 +117,15 @@ class Supervisor:
         environment: the one environment this process serves.
         resources: what calls may ask for.
         approve: "declared", "final" or "every": how much asks a person.
-        ladder: the ladder of agents that declare none.
+        ladder: the ladder of agents that declare none, where their workflow has none either.
+        pace: how often it looks for work and how much it takes on.
+        clock: where time comes from; the machine's own if none is given. Tests give one that jumps.
+        journal: a journal that is there already, in place of the one that `url` names.
         chain_key: keys the journal's hash chains and seals mail, so that only who has it can rewrite history unnoticed, or
             decide. The same for every process of a journal.
+        on_waiting: called with "entered" or "left" and the entry when what waits for a person changes in a run driven here, after
+            the commit. It must not block; what it raises is logged and changes nothing.
+        tracer_provider: where OpenTelemetry spans go (extra ``telemetry``); the application's own provider if none is given.
 
     It never installs signal handlers, owns the loop or configures logging.
     """
@@ -137,6 +145,7 @@ class Supervisor:
         journal: Journal | None = None,
         chain_key: bytes = b"",
         on_waiting: Callable[[str, Waiting], None] | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         if approve not in ("declared", "final", "every"):
             raise BadConfiguration(f"approve is 'declared', 'final' or 'every', not {approve!r}.")
@@ -159,12 +168,16 @@ class Supervisor:
             silent_after=pace.silent_after - pace.lease,  # the last beat may be so much older than the last commit
             entered=on_waiting,
         )
+        self._tracer_provider = tracer_provider
         self.carrier = EmbeddedCarrier(self.site, pace, self._left) if work else None
         self.site.start = self.start
         self._ends: dict[str, list[asyncio.Future[End | None]]] = {}
         self._key_fits = False
 
     async def __aenter__(self) -> Supervisor:
+        self.site.spans = spans_of(self._tracer_provider)
+        if self.site.spans is not None:
+            self.site.entered = self.site.spans.telling(self.site.entered)
         await self.journal.open()
         try:
             if self.carrier is not None:
@@ -209,6 +222,9 @@ class Supervisor:
     ) -> RunView[T]:
         """Start a run, or return the run of this id. Raises `RunConflict` when it has another workflow or input.
 
+        `tags` are what `runs(tags=…)` finds it by; `deadline` seconds from now take the place of the workflow's; `by` says who
+        started it, who may be barred from approving what it asks.
+
         If the process dies inside: the run exists or it does not; calling again with the same id is safe.
         """
         (view,) = await self.start_many([(call, id if id is not None else uuid.uuid4().hex)], tags=tags, deadline=deadline, by=by)
@@ -222,7 +238,7 @@ class Supervisor:
         deadline: Seconds | None = None,
         by: str | None = None,
     ) -> list[RunView[T]]:
-        """Start many runs, a thousand per transaction."""
+        """Start many runs, a thousand per transaction; options as those of `start`."""
         views: list[RunView[T]] = []
         for start in range(0, len(calls), _START_BATCH):
             views += await self._start_batch(calls[start : start + _START_BATCH], tags or {}, deadline, by)
@@ -400,27 +416,12 @@ class Supervisor:
         except Unfit as reason:
             raise DecisionRefused(f"{decision.name!r} on {found.id!r} is refused: {reason}.") from None
         check_json(body)
-        self._check_value(found, decision)
+        check_value(self.site.effects, found, decision)
         await self._refuse_second(found)
         if found.kind in ("diverged", "broken", "poison") and decision.name == "resume":
             await self.resume(found.run_id, by=by)
             return
         await self._post(found.run_id, "decision", body)
-
-    def _check_value(self, entry: Waiting, decision: Decision) -> None:
-        """Hold what a person gave against the effect's types, where this process knows the effect."""
-        effect = self.site.effects.get(str(entry.shows.get("tool")))
-        if effect is None or entry.kind not in ("approval", "letter", "doubt"):
-            return
-        try:
-            if decision.name == "edit":
-                effect.contract.from_record(decision.value or {})
-            elif decision.name == "done" and "could not be undone" not in entry.title:
-                effect.contract.result.from_json(decision.value)
-        except InvalidInput as error:
-            raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: {error}") from None
-        except ValidationError as error:
-            raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: the result does not fit: {explain(error)}.") from None
 
     async def _refuse_second(self, entry: Waiting) -> None:
         """Refuse a decision on what was decided already and is not carried out yet; several votes are no second decision."""
@@ -465,7 +466,10 @@ class Supervisor:
 
 
 def run_sync(call: Call[T], url: str = "memory:", *, id: str | None = None, **options: Any) -> T:
-    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``."""
+    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``.
+
+    `url`, and `options`, are those of `Supervisor`; `id` is the run's.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -134,6 +134,7 @@ GROUPS: dict[str, str] = {
     "decisions": "Waiting Person Decision Approve Reject Release Edit Answer DoneByHand DidNotHappen Redrive Fail Abandon",
     "supervisor": "Supervisor RunView RunRow Event Resource Pace run_sync",
     "limits": "Budget spending Spending AtOnce Rate Breaker",
+    "telemetry": "RunLogFilter",
     "errors": (
         "ChargehandError Failure Rejected CallFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
         "RunFailed RunCancelled BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "
@@ -231,7 +232,9 @@ def _prose(docstring: str) -> str:
             lines += [line, ""]
         elif section and line.startswith("    ") and not line.startswith("     "):
             name, colon, said = line.strip().partition(":")
-            lines.append(f"* `{name}`:{said}" if colon and name.isidentifier() else f"* {line.strip()}")
+            names = name.split(", ")
+            shown = ", ".join(f"`{one}`" for one in names)
+            lines.append(f"* {shown}:{said}" if colon and all(one.isidentifier() for one in names) else f"* {line.strip()}")
         elif section and line.startswith("     "):
             lines.append(f"  {line.strip()}")
         else:

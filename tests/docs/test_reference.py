@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any, get_overloads
 
 import pytest
 
@@ -36,6 +38,24 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
     signature, _, said = section.partition("\n```\n")
     assert f"```python\n{name}(" in signature
     assert re.search(r"[a-z]{2}.*\.", said)
+
+
+def _options(thing: Any) -> set[str]:
+    """Return what a decorator or class can be told, over all ways of calling it; what it is used on does not count."""
+    ways = get_overloads(thing) or [thing.__init__ if isinstance(thing, type) else thing]
+    found = {p.name for way in ways for p in inspect.signature(way).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    return found - {"self"} - (set() if isinstance(thing, type) else {"function"})
+
+
+@pytest.mark.parametrize("name", ["step", "read", "effect", "agent", "workflow", "gate", "Supervisor", "Resource"])
+def test_every_option_is_explained(name: str) -> None:
+    """What a decorator, the supervisor or a resource can be told has a sentence among its arguments."""
+    thing = getattr(chargehand, name)
+    explained: set[str] = set()
+    for line in (inspect.getdoc(thing) or "").partition("Args:")[2].splitlines():
+        if re.match(r"    \w+(, \w+)*: ", line):
+            explained |= set(line.strip().partition(":")[0].split(", "))
+    assert _options(thing) - explained == set()
 
 
 def test_every_group_has_one_example() -> None:

@@ -131,3 +131,21 @@ async def test_an_exhausted_budget_names_itself(supervised: Supervised) -> None:
         "The budget of the agent thinks_once at gather.1/thinks_once does not hold the call of gather.1/thinks_once: 1 calls are allowed, "
         "0 are spent, 1 are reserved by calls under way, 1 more are wanted. Raise Budget(calls=…) of the agent thinks_once"
     ) in str(failed.value.exceptions[0])
+
+
+@workflow(budget=Budget(tokens=10))
+async def has_a_bound_of_its_own() -> int:
+    """Spend more than is allowed inside it."""
+    return await thinker(60)
+
+
+@workflow
+async def calls_what_is_bounded() -> int:
+    """Call a workflow that has a budget, inside this run."""
+    return await has_a_bound_of_its_own()
+
+
+async def test_a_nested_workflow_keeps_its_budget(supervised: Supervised) -> None:
+    """A workflow's budget bounds what it spends also where another workflow calls it."""
+    with pytest.raises(BudgetExhausted, match="The budget of the workflow has_a_bound_of_its_own at has_a_bound_of_its_own"):
+        await supervised.run(calls_what_is_bounded())

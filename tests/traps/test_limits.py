@@ -101,8 +101,8 @@ async def test_an_open_breaker_uses_no_try_of_a_read(supervised: Supervised) -> 
     assert [event.type for event in await run.events()].count("call.retrying") == 2
 
 
-async def test_an_open_breaker_is_waited_for_across_a_crash(supervised: Supervised) -> None:
-    """The wait is in the run's row. Another process knows nothing of the breaker (it counts by process) and simply tries."""
+async def test_an_open_breaker_is_waited_for_durably(supervised: Supervised) -> None:
+    """The wait is in the run's row: it outlasts the run's time in memory, and the process, and takes no try from either."""
     refused(2)
     run = await supervised.start(reads_fragile(1))
     await supervised.advance(2)
@@ -111,10 +111,12 @@ async def test_an_open_breaker_is_waited_for_across_a_crash(supervised: Supervis
     assert 28 <= row.due - supervised.clock.now() <= 30
     await supervised.unload()
     assert (await run.row()).owner is None
-    assert len(CALLS) == 2
-    await supervised.advance(27)
+    await supervised.advance(20)
+    await supervised.crash()
+    await supervised.advance(7)
     assert len(CALLS) == 2
     assert await run.result() == 1
+    assert (len(CALLS), (await run.row()).crashes) == (3, 0)
 
 
 async def test_an_open_breaker_uses_no_try_of_an_effect(supervised: Supervised) -> None:

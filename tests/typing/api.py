@@ -141,7 +141,16 @@ async def fetched(url: str) -> bytes:
     return url.encode()
 
 
-@read(at_once=AtOnce(4), rate=Rate(10, 1.0))
+bounded = Resource(Catalogue, Catalogue, at_once=AtOnce(2), rate=Rate(10, 60))
+
+
+@workflow(at_once=AtOnce(3), rate=Rate(10, 60.0))
+async def bounded_runs(sku: str) -> int:
+    """A workflow with places and a rate keeps its signature."""
+    return await stock(sku)
+
+
+@read(at_once=AtOnce(4, per=lambda call: call.sku), rate=Rate(10, 1.0))
 def stock(sku: str) -> int:
     """A read with options keeps its signature."""
     return len(sku)

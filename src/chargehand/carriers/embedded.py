@@ -15,6 +15,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,13 @@ QUIET_AFTER_LEASES = 10
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often the carrier looks around. Seconds of monotonic time, but `keep_loaded` in runs and `claim_at_once` in runs."""
+    """How often the carrier looks around, and how much it takes on. Times in seconds of the monotonic clock.
+
+    `poll`: how long it waits at most before it looks for due runs and mail. `lease`: a worker whose loop has not ticked for so
+    long stops beating. `silent_after`: when the runs of a worker that lives and does not beat are taken over. `keep_loaded`:
+    how many runs stay in memory before those that only wait leave it. `claim_at_once`: how many runs it claims in one transaction.
+    `drive_at_once`: with so many runs going on it claims no more.
+    """
 
     poll: float = 0.05
     lease: float = 10.0
@@ -115,9 +122,10 @@ class EmbeddedCarrier:
         """Say whether no run of this carrier is doing anything but wait for time or people."""
         return self._tasks.keys() == self._drivers.keys() and all(driver.at_rest for driver in self._drivers.values())
 
-    def dues(self) -> list[float]:
-        """Return the times that runs in memory wait for."""
-        return [due for driver in self._drivers.values() for due in driver.dues.values()]
+    def dues(self, run: int) -> dict[str, float] | None:
+        """Return what a run in memory waits for in time, by path; None when it is not in memory."""
+        driver = self._drivers.get(run)
+        return None if driver is None else dict(driver.dues)
 
     def mail_for(self, run: int | None = None) -> None:
         """Say that mail was left, for a run of this carrier or for anybody's."""
@@ -159,7 +167,8 @@ class EmbeddedCarrier:
                 events = await loaded(self.site.journal, row.number)
             driver = RunDriver(self.site, row, events, silent_owner=silent_owner)
             self._drivers[row.number] = driver
-            await driver.advance()
+            with nullcontext() if self.site.spans is None else self.site.spans.run(driver):
+                await driver.advance()
             self._forget(row)
         except Fenced:
             logger.warning("run %s was taken over by another worker; this one drops it", row.id)

@@ -34,11 +34,27 @@ async def until_rest(supervisor: Supervisor, id: str, *, stay: bool = False) -> 
                 continue
             if row.status == "rolling back" and not (still and await supervisor.waiting(run_id=id)):
                 continue  # a rollback rests only while one of its letters holds it
-            if not await _has_timer(supervisor, row):
+            if not await moves_on(supervisor, row):
                 return row
             timed = row.seq
     finally:
         ended.cancel()
+
+
+async def moves_on(supervisor: Supervisor, row: RunRow) -> bool:
+    """Say whether time alone will move the run on: something of it waits for a time that is no expiry of an entry and no deadline.
+
+    A wait for a place, a rate or a breaker is no event: the carrier that drives the run knows of it, else its row's due time.
+    """
+    entries = await supervisor.waiting(run_id=row.id)
+    dues = supervisor.carrier.dues(row.number) if supervisor.carrier is not None else None
+    if dues is not None and dues.keys() - {entry.path for entry in entries} - {"!deadline"}:
+        return True
+    if dues is None and row.due is not None and row.due not in {entry.due for entry in entries}:
+        (started,) = await supervisor.journal.load(row.number, limit=1)
+        if row.due != started.event().payload.get("deadline"):
+            return True
+    return await _has_timer(supervisor, row)
 
 
 async def _has_timer(supervisor: Supervisor, row: RunRow) -> bool:

@@ -17,6 +17,7 @@ from chargehand.cli.loading import resources_for, workflows_at
 from chargehand.cli.running import PANEL, ApproveLevel, Resources
 from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import BadConfiguration, InvalidInput
+from chargehand.supervise.telemetry import RunLogFilter
 from chargehand.supervisor import Supervisor
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -112,7 +113,9 @@ class _Plain(logging.Formatter):
     """Log lines hold foreign text too: none of it may steer a terminal, or look like a line of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record without terminal control; a traceback's lines, and those of a message, are set in."""
+        """Return the record without terminal control, with the run and the call that it is about; its further lines are set in."""
+        where = " ".join(part for part in (record.__dict__.get("run"), record.__dict__.get("path")) if part)
+        record.where = f"[{where}] " if where else ""
         return plain(super().format(record)).replace("\n", "\n    ")
 
 
@@ -120,5 +123,6 @@ def _log(level: str) -> None:
     if level.lower() not in LEVELS:
         raise InvalidInput(f"--log-level cannot be {level!r}. It is one of: {', '.join(LEVELS)}.")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(RunLogFilter())
+    handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(name)s %(where)s%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

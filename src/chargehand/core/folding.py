@@ -39,6 +39,7 @@ def _run_resumed(history: History, event: Event) -> None:
 
 def _rolling_back(history: History, event: Event) -> None:
     history.rolling_back = event
+    history.withdrawn = event.seq
     history.parked = None
 
 
@@ -170,6 +171,7 @@ def _agent_errored(history: History, event: Event) -> AgentState:
 def _agent_asked(history: History, event: Event) -> AgentState:
     state = _agent(history, event)
     state.question = event.payload["question"]
+    state.facts["withdrawn"] = False
     return state
 
 

@@ -31,6 +31,9 @@ class History:
         self.pivot_choice: str | None = None
         self.cancel: Event | None = None
         self.accepted: set[str] = set()
+        self.made_anew: set[str] = set()
+        self.withdrawn = 0
+        """The seq at which the last rollback of the run began: entries opened before it are closed."""
         self.rolling: dict[str, Event] = {}
         self.scope_pivots: dict[str, str | None] = {}
         self.released: dict[str, Mapping[str, Any]] = {}
@@ -112,8 +115,11 @@ class History:
 
     def forget(self, paths: Iterable[str]) -> None:
         """Have these calls made anew: a person let a failed run go on. An effect that was undone gets its next generation."""
+        if self.rolling_back is not None:
+            self._ask_again()
         self.rolling_back = self.pivoted = self.cancel = None
         for path in paths:
+            self.made_anew.add(path)
             for name in [name for name in self.calls if name == path or name.startswith((path + "/", path + "!"))]:
                 self.rolling.pop(name, None)
                 self.scope_pivots.pop(name, None)
@@ -121,6 +127,24 @@ class History:
                     self.anew(name)
                 else:
                     del self.calls[name]
+
+    def _ask_again(self) -> None:
+        """Put what waited for a person back to where it is asked: the rollback withdrew every entry that was open when it began."""
+        self.scope_pivots = {path: choice for path, choice in self.scope_pivots.items() if choice is not None}
+        for state in self.calls.values():
+            if isinstance(state, EffectState):
+                if state.stage in ("proposed", "letter"):
+                    state.stage = "new" if state.stage == "proposed" else "did not happen"
+                    state.proposal, state.votes, state.due = None, [], None
+                    self.effect_moved(state.path)
+            elif state.settled is not None:
+                continue
+            elif isinstance(state, AgentState):
+                if state.escalated is not None and state.decided is None:
+                    state.escalated, state.due = None, None
+                state.facts["withdrawn"] = state.question is not None
+            elif state.facts.pop("question", None) is not None:
+                state.due = None
 
     def anew(self, path: str) -> EffectState:
         """Begin the next generation of an effect: nothing of the one before is handed out or sent again."""

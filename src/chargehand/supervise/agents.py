@@ -58,7 +58,9 @@ class _Work(Rungs):
     async def step(self) -> None:
         """Make the next move."""
         state = self.state
-        if state.question is not None:
+        if state.question is not None and state.facts.get("withdrawn"):
+            await self._ask(state.question)
+        elif state.question is not None:
             await self._answer(state.question)
         elif state.due is not None and state.step != "escalate" and state.due > self.driver.clock.now():
             await self.driver.until(state.due, self.path)
@@ -172,7 +174,8 @@ class _Work(Rungs):
             if gate.kind == "human":
                 if produced.get("decided_at") == gate.name:
                     continue  # whose edit this is has just decided there
-                await self._open_escalation(form, f"the gate {gate.name} asks a person", role=gate.role, within=gate.within, gate=gate.name)
+                why = f"the gate {gate.name} asks a person"
+                await self._open_escalation(form, why, role=gate.role, within=gate.within, gate=gate.name, verdicts=self._said(produced))
                 return
             if gate.name not in state.verdicts:
                 await self._ask_gate(gate, form, context)
@@ -187,10 +190,14 @@ class _Work(Rungs):
         abstained = [name for name, v in state.verdicts.items() if v["outcome"] == "abstain" and self._gate(name).on_abstain == "ask"]
         asks = [name for name in (*produced.get("ask", ()), *abstained) if name != produced.get("decided_at")]
         if asks:
-            await self._open_escalation(form, f"the gate {asks[0]} could not tell", gate=asks[0])
+            await self._open_escalation(form, f"the gate {asks[0]} could not tell", gate=asks[0], verdicts=self._said(produced))
             return
         verdicts = [Verdict.from_record(v) for v in [*produced["verdicts"], *state.verdicts.values()]]
         await self._released_as(produced, verdicts)
+
+    def _said(self, produced: Mapping[str, Any]) -> list[Any]:
+        """Return what every gate has said of an output so far: the person who is asked sees it."""
+        return [*produced["verdicts"], *self.state.verdicts.values()]
 
     async def _ask_gate(self, gate: Gate, form: Any, context: GateContext) -> None:
         """Ask one costly gate and put its verdict on disk."""

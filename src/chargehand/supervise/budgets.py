@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chargehand.errors import BudgetExhausted, OutsideRun
 from chargehand.limits import Budget, Exhausted, Spent, exceeds
 from chargehand.supervise import waiting
-from chargehand.supervise.definitions import AgentDefinition
+from chargehand.supervise.definitions import AgentDefinition, WorkflowDefinition
 
 if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
@@ -45,9 +45,11 @@ class Spending:
 
     model: str | None = None
     spent: Spent | None = None
+    tokens: tuple[int, int] = (0, 0)
 
     def report(self, *, input: int = 0, output: int = 0, usd: Decimal | str | None = None) -> None:
         """Say how many tokens went in and came out, and what that cost in US dollars when known."""
+        self.tokens = (input, output)
         self.spent = Spent(input + output, Decimal(usd) if usd is not None else Decimal(0), 1, 0.0, True)
 
 
@@ -68,8 +70,10 @@ async def spending(
     name = await _reserve(driver, meter.path, wanted, model)
     started = driver.clock.monotonic()
     block = Spending(model)
+    spans = driver.site.spans
     try:
-        yield block
+        with nullcontext() if spans is None else spans.chat(meter, block):
+            yield block
     finally:
         elapsed = driver.clock.monotonic() - started
         used = block.spent if block.spent is not None else wanted
@@ -135,8 +139,9 @@ def _budgets(driver: RunDriver, path: str) -> Iterable[tuple[str, str, Budget]]:
     for length in range(1, len(parts) + 1):
         prefix = "/".join(parts[:length])
         call = driver.definitions.get(prefix)
-        if call is not None and isinstance(call.definition, AgentDefinition) and call.definition.budget is not None:
-            yield prefix, f"the agent {call.definition.name} at {prefix}", call.definition.budget
+        definition = call.definition if call is not None else None
+        if isinstance(definition, (AgentDefinition, WorkflowDefinition)) and definition.budget is not None:
+            yield prefix, f"the {definition.kind} {definition.name} at {prefix}", definition.budget
 
 
 async def _ask(driver: RunDriver, path: str, refusal: _Refusal) -> None:

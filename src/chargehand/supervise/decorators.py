@@ -111,6 +111,16 @@ def step(*args: Any, **options: Any) -> Any:
 
     A finished step is never run again in its run. One that was in flight when the process died is run again, so it must not
     change the world: that is an `effect`.
+
+    Args:
+        name: the stable name; module and function if none is given. Inline: how the step is called in its run.
+        function: inline, what to call, with the arguments that follow; async or plain.
+        into: inline, the type of the result; without it the result is plain JSON.
+        retry: how what failed transiently is tried again; permanent failures are not. Default: four tries in all.
+        timeout: seconds for each try; a try that overran has failed transiently.
+        gates: checks of the result, before anybody sees it; what they reject fails the step for good.
+        raises: exception types that reach the workflow as themselves. They are answers: not retried, and no breaker counts them.
+        at_once, rate, breaker: what holds a try back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no try.
     """
     if args and isinstance(args[0], str):
         return _inline(*args, **options)
@@ -134,7 +144,16 @@ def read(
     breaker: Breaker | None = None,
 ) -> StepMaker: ...
 def read(*args: Any, **options: Any) -> Any:
-    """A tool call without a side effect: a step that agents may use. It may be repeated."""
+    """A tool call without a side effect: a step that agents may use. It may be repeated.
+
+    Args:
+        name: the stable name; module and function if none is given.
+        retry: how what failed transiently is tried again; permanent failures are not. Default: four tries in all.
+        timeout: seconds for each try; a try that overran has failed transiently.
+        gates: checks of the result, before anybody sees it; what they reject fails the read for good.
+        raises: exception types that reach the caller as themselves. They are answers: not retried, and no breaker counts them.
+        at_once, rate, breaker: what holds a try back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no try.
+    """
     return _step_maker("read", args, options)
 
 
@@ -221,10 +240,16 @@ def effect(
         environment: where the effect may be made at all.
         dry_run: do nothing and answer with this function's value (or None).
         advisory: parameters that count neither for an approval nor for a business key's comparison.
+        gates: checks of the result; a result that they reject leaves the effect in doubt.
+        raises: failures that reach the caller as themselves.
         repeat: "once": equal asks of one agent are one doing; "each": each is its own.
+        once_per: "agent": one doing in a whole agent call, whatever its body asks for, however a model words it.
         on_exhausted: "letter" parks the call as a dead letter; "raise" lets the workflow see the failure.
         undo_in_doubt: the undo is harmless when the effect never happened, so a rollback may undo it unasked.
         idempotent_for: seconds for which the other side remembers the key.
+        undo_retry: how a failed undo is tried again.
+        name: the stable name; module and function if none is given.
+        at_once, rate, breaker: what holds a try back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no try and comes before *intended*.
 
     If the process dies inside: before *intended* is on disk nothing was sent; after it, the outcome is looked up, the same
     key is sent again, or a person decides.
@@ -234,9 +259,12 @@ def effect(
         environment=environment, dry_run=dry_run, advisory=tuple(advisory), gates=tuple(_gates(gates)), repeat=repeat, once_per=once_per,
         on_exhausted=on_exhausted, undo_in_doubt=undo_in_doubt, idempotent_for=seconds(idempotent_for), undo_retry=undo_retry, raises=tuple(raises),
     )  # fmt: skip
+    return _effect_maker(options, name, Limits(at_once, rate, breaker))
 
+
+def _effect_maker(options: EffectOptions, name: str | None, limits: Limits) -> EffectMaker:
     def make(function: Callable[..., Any]) -> Any:
-        return EffectDefinition(function, options, name=name, limits=Limits(at_once, rate, breaker))
+        return EffectDefinition(function, options, name=name, limits=limits)
 
     return make
 
@@ -268,14 +296,19 @@ def agent(
         role: one sentence: what it does, and what it never does.
         done: what done means; a clause with ``by=gate`` is checked, one without is only told.
         uses: the reads, effects and agents it may call; anything else is `OutOfRole`.
-        gates: checks of what it gives. admits: checks of what it takes.
+        gates: checks of what it gives.
+        admits: checks of what it takes.
         facts: what an output claims, for `consistent`.
         family: the model family, for judges and voters.
         ladder: what happens after a rejection; default ``[retry(3), escalate()]``.
         retry_errors: how transient exceptions and timeouts are repeated, without using a rung.
         timeout: seconds per attempt; waiting for people does not count.
+        budget: what one call of it may spend, attempts and what its body calls included (`Budget`).
         clarify: answers the agent's questions instead of a person.
+        allow_same_family: let voters of the agent's own model family judge it.
         all_reasons: ask every quick gate, also after one has rejected.
+        name: the stable name; module and function if none is given.
+        at_once, rate, breaker: what holds an attempt back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no attempt.
     """
 
     def make(function: Callable[..., Any]) -> Any:
@@ -328,7 +361,12 @@ def workflow(*args: Any, **options: Any) -> Any:
         on_bug: "park" keeps everything and waits for mended code; "undo" treats a bug like a failure.
         after_final: what a failure after a final effect does: ask a "person", or "undo" what can be undone.
         deadline: seconds from the start; then the run fails and is rolled back.
+        budget: what a run of it may spend, everything that it calls included (`Budget`).
         ladder: the default ladder of the agents it calls.
+        name: the stable name, by which workers know its runs; module and function if none is given.
+        at_once: how many of its runs this process drives at once. A run without a place is not claimed; one that waits for a person
+            or a later time leaves memory when another wants its place, but for one that waits inside an agent.
+        rate: how many of its runs this process begins in a time.
     """
 
     def make(function: Callable[..., Any]) -> WorkflowDefinition[..., Any]:

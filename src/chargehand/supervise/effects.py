@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 from chargehand.contracts import Arguments
 from chargehand.core.effect_life import after_try, next_move
 from chargehand.core.identity import base_key, key_of
+from chargehand.core.lifecycle import OPEN_STAGES
 from chargehand.core.states import EffectState
 from chargehand.durable import FINAL_STATUSES, KeyChange, KeySet, KeyShare, KeyTake
 from chargehand.errors import ChargehandError, Failure, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
-from chargehand.supervise import approvals, unsent, waiting
+from chargehand.supervise import approvals, telemetry, unsent, waiting
 from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
@@ -401,17 +402,22 @@ class Work:
             await self._unknown("the process that made it is silent but not dead, so its call may still be going on", silent=True)
             return
         helper = definition.lookup
-        arguments = self.arguments().values
+        arguments, generation = self.arguments().values, effect.generation
+        answer: Exception | None = None
         try:
             async with driver.site.gauges.of_resources(helper.contract.resources, arguments, self._hold):
                 filled = await driver.site.filled(helper.contract, key=effect.key)
-                value = await driver.site.run(
-                    driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
-                )
-        except NotDone as answer:
-            await self._not_found(answer, crashed)
+                values = {**helper.arguments(None, arguments), **filled}
+                with telemetry.beside(driver, "look_up", definition.name, self.path):
+                    value = await driver.site.run(driver.site.function_of(helper), values, definition.options.timeout)
         except Exception as error:
-            await self._unknown(f"the look-up failed: {type(error).__name__}: {error}")
+            answer = error
+        if self.effect.stage not in OPEN_STAGES or self.effect.generation != generation:
+            return  # a person has said meanwhile what came of it
+        if isinstance(answer, NotDone):
+            await self._not_found(answer, crashed)
+        elif answer is not None:
+            await self._unknown(f"the look-up failed: {type(answer).__name__}: {answer}")
         else:
             await self._made(value, 0.0)
 

@@ -21,6 +21,7 @@ class Host:
     log: RunLog
     unclaimed: set[str]
     unawaited: dict[int, Call[Any]]
+    definitions: dict[str, Call[Any]]
     trampoline: Trampoline
 
     def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
@@ -44,6 +45,7 @@ class Host:
 
     def _nested(self, branch: Branch, path: str, call: Call[Any]) -> Generator[Any, Any, Any]:
         definition = call.definition
+        self.definitions[path] = call
         outer, branch.scope = branch.scope, Scope(path, "workflow")
         try:
             value = yield from definition.function(**call.arguments.values).__await__()

@@ -19,7 +19,7 @@ from chargehand.core.lifecycle import EFFECT_MOVES, Stage
 from chargehand.core.states import AgentState, EffectState
 from chargehand.durable import KeyChange, KeySet, KeyState, KeyTake, Mail, Waiting
 from chargehand.errors import ChargehandError, JournalError, KeyHeld
-from chargehand.supervise import approvals, pivot, saga
+from chargehand.supervise import approvals, pivot, saga, waiting
 from chargehand.supervise.definitions import EffectDefinition
 from chargehand.supervise.log import Draft, Part
 from chargehand.supervise.seals import is_sealed
@@ -39,9 +39,12 @@ class Unfit(Exception):
 async def fold_mail(driver: RunDriver, letter: Mail) -> None:
     """Turn one row of the mailbox into events. If the process dies before they are on disk, the row is still there."""
     about = letter.body.get("entry") if letter.kind == "decision" else None
-    entry = await driver.site.journal.entry(about) if isinstance(about, str) else None
-    while driver.log.pending:  # what operations have already decided comes first
-        await driver.log.flush()
+    while True:
+        while driver.log.pending:  # what operations have already decided comes first
+            await driver.log.flush()
+        entry = await driver.site.journal.entry(about) if isinstance(about, str) else None
+        if not driver.log.pending:
+            break
     closed: list[str] = []
     opened: list[Waiting] = []
     try:
@@ -181,7 +184,8 @@ def _checked_value(ask: Any, value: Any) -> None:
 
 def _decided(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list[str], opened: list[Waiting]) -> list[Draft]:
     body = letter.body
-    if entry is None or entry.run_id != driver.row.id or driver.log.closing(entry.id):
+    current = entry is not None and entry.run_id == driver.row.id and entry.id == waiting.current_id(driver, entry.path)
+    if entry is None or not current or driver.log.closing(entry.id):
         raise Unfit(f"nothing of the id {body['entry']!r} waits any more")
     # a decision that was on disk in time counts, also when the worker died before it could carry it out
     check_decision(entry, body, letter.time, starter=driver.history.started.get("by"))
@@ -246,7 +250,7 @@ def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, An
 
 def _decided_on_effect(driver: RunDriver, effect: EffectState, kind: str, body: Mapping[str, Any]) -> list[Draft]:
     """Return the events of a decision on an effect. Once a rollback has begun, nothing is decided that would send it."""
-    about = "undo" if effect.stage.startswith("undo") else kind
+    about = "undo" if kind == "letter" and effect.stage.startswith("undo") else kind
     decide = _EFFECT_DECISIONS.get((about, body["decision"]))
     if decide is None:
         raise Unfit(f"{effect.path} is {effect.stage!r} by now, and {body['decision']!r} is no decision about that")

@@ -109,7 +109,10 @@ class Matching(Operations, Host):
 
     def _diverges(self, ask: Ask) -> dict[str, Any] | None:
         """Say why a new effect, or an agent that may make one, must not be begun: recorded calls were not asked again."""
-        if ask.path in self.history.calls or ask.path in self.history.accepted or not _may_effect(ask) or ask.scope is None:
+        history = self.history
+        if ask.path in history.calls or ask.path in history.accepted or ask.path in history.made_anew:
+            return None
+        if not _may_effect(ask) or ask.scope is None:
             return None
         lost = self._unclaimed_in(ask.scope)
         if not lost:

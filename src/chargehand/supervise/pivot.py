@@ -54,7 +54,8 @@ def decided(history: History, path: str, body: Mapping[str, Any]) -> list[Draft]
     begun = history.rolling[path] if path else history.rolling_back
     assert begun is not None
     if body["decision"] == "go on":
-        return [("run.resumed", "", {"by": body.get("by"), "again": again(history, begun.seq, begun.payload.get("from", ()))})]
+        names = {*again(history, begun.seq, begun.payload.get("from", ())), *([path] if path else [])}
+        return [("run.resumed", "", {"by": body.get("by"), "again": sorted(names)})]
     if path:
         return [("scope.decided", path, {"by": body.get("by"), "do": body["decision"], "reason": body.get("reason")})]
     return [("run.resumed", "", {"by": body.get("by"), "pivot": body["decision"]})]

@@ -283,7 +283,7 @@ class RunDriver(Matching):
 
     async def _sleep(self) -> None:
         """Wait for the next thing to happen; the deadline is one."""
-        deadline = self.dues.get("!deadline")
+        deadline = None if self._stop else self.dues.get("!deadline")  # who leaves does not act on it any more
         if deadline is None:
             await self._until_woken()
             return

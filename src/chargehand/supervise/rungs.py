@@ -134,6 +134,10 @@ class Rungs:
             verdict = Verdict("fail", (f"{self.definition.name} asked a third time: {question}",), gate="clarify", mode="FM-1.3")
             await self._rejected([], self._producer(), None, [verdict])
             return
+        await self._ask(question)
+
+    async def _ask(self, question: str) -> None:
+        """Put a question before a person, or before the function that the agent declares for it."""
         entry = None
         if self.definition.clarify is None:
             shows = {
@@ -203,7 +207,8 @@ class Rungs:
     ) -> None:
         driver, state = self.driver, self.state
         due = None if within is None else driver.clock.now() + within
-        used = list((state.produced or (state.rejections[-1] if state.rejections else {})).get("used", ()))
+        source = state.produced or (state.rejections[-1] if state.rejections else {})
+        used = list(source.get("used", ()))
         unchecked = [done.clause for done in self.definition.done if done.by is None]
         shows = {
             "why": why,
@@ -225,7 +230,8 @@ class Rungs:
             role=role,
             due=due,
         )
-        payload = {"output": form, "used": used, "due": due, "entry": entry.id, "gate": gate, "attempt": state.attempt}
+        payload = {"output": form, "used": used, "due": due, "entry": entry.id, "gate": gate}
+        payload["attempt"] = source.get("attempt", state.attempt) if form is not None else state.attempt
         driver.hold(self.path, due)
         try:
             await self.commit("agent.escalated", payload, opened=[entry])
@@ -241,6 +247,7 @@ class Rungs:
             person=decided["by"],
             reason=decided.get("reason"),
             edited="person" in (self.state.produced or {}),
+            attempt=escalated.get("attempt"),
         )
 
     async def _edited(self, decided: Mapping[str, Any], escalated: Mapping[str, Any]) -> None:
@@ -252,7 +259,7 @@ class Rungs:
             return
         ask = [verdict.gate for verdict in verdicts if verdict.outcome == "abstain" and self._gate(verdict.gate).on_abstain == "ask"]
         produced: dict[str, Any] = {
-            "attempt": self.state.attempt,
+            "attempt": escalated.get("attempt", self.state.attempt),
             "output": form,
             "used": list(escalated["used"]),
             "verdicts": [verdict.record() for verdict in verdicts],
@@ -281,7 +288,8 @@ class Rungs:
             await self._release(produced["output"], "gates", used, verdicts)
             return
         person, reason = produced["person"], produced["reason"]
-        await self._release(produced["output"], "person", used, verdicts, person=person, reason=reason, edited=True)
+        attempt = produced["attempt"]
+        await self._release(produced["output"], "person", used, verdicts, person=person, reason=reason, edited=True, attempt=attempt)
 
     async def _edit_refused(self, form: Any, verdicts: Sequence[Verdict]) -> None:
         await self._open_escalation(
@@ -345,10 +353,11 @@ class Rungs:
         person: Mapping[str, Any] | None = None,
         reason: str | None = None,
         edited: bool = False,
+        attempt: int | None = None,
     ) -> None:
         """Undo what is not kept, then make the output usable downstream: one commit."""
         await self._undo_not_kept(used)
-        payload: dict[str, Any] = {"v": form, "by": how, "attempt": self.state.attempt}
+        payload: dict[str, Any] = {"v": form, "by": how, "attempt": self.state.attempt if attempt is None else attempt}
         if reason is not None:
             payload["reason"] = reason
         if edited:
@@ -376,8 +385,10 @@ class Rungs:
             if effect.path in keep:
                 await self._settled(effect)
         lost = [effect for effect in found if effect.path not in keep or effect.stage in (*UNDOING_STAGES, *OPEN_STAGES)]
-        for effect in lost:
-            await driver.end_operation(effect.path)
+        names = {effect.path for effect in lost}
+        for name in names:
+            await driver.end_operation(name)
+        lost = [effect for effect in driver.history.effects(self.path) if effect.path in names]  # newest first by what is known now
         await saga.undo_all(driver, lost, self.path, over_pivot=True)
 
     async def _end_inner_agents(self) -> None:

@@ -23,7 +23,7 @@ from chargehand.core.states import EffectState
 from chargehand.durable import KeyChange, KeySet
 from chargehand.errors import KeyHeld, NotDone
 from chargehand.failures import classify
-from chargehand.supervise import pivot, waiting
+from chargehand.supervise import pivot, telemetry, waiting
 from chargehand.supervise.failing import paths_of, recorded_failure
 from chargehand.supervise.log import Draft, Part
 
@@ -160,24 +160,29 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
     """Look an effect up; say whether that settled it."""
     if definition is None or definition.lookup is None:
         return False
-    helper = definition.lookup
+    helper, generation = definition.lookup, effect.generation
+    answer: Exception | None = None
     arguments = definition.contract.from_record(effect.arguments or {}).values
     try:
         async with driver.site.gauges.of_resources(helper.contract.resources, arguments, partial(driver.holding, effect.path)):
             filled = await driver.site.filled(helper.contract, key=effect.key)
-            value = await driver.site.run(
-                driver.site.function_of(helper), {**helper.arguments(None, arguments), **filled}, definition.options.timeout
-            )
+            values = {**helper.arguments(None, arguments), **filled}
+            with telemetry.beside(driver, "look_up", definition.name, effect.path):
+                value = await driver.site.run(driver.site.function_of(helper), values, definition.options.timeout)
         form = definition.contract.result.to_json(definition.contract.result.check(value))
-    except NotDone:
+    except Exception as error:
+        answer = error
+    if effect.stage not in OPEN_STAGES or effect.generation != generation:
+        return True  # a person has said meanwhile what came of it
+    if isinstance(answer, NotDone):
         await driver.log.commit(
             ("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}),
             keys=_keys(effect, "open"),
             closed=_doubt_of(driver, effect),
         )
         return True
-    except Exception as error:
-        effect.error = recorded_failure(error)
+    if answer is not None:
+        effect.error = recorded_failure(answer)
         return False
     keys = () if effect.business is None else (KeySet(effect.tool, effect.business, "done", json.dumps(form).encode()),)
     await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}), keys=keys, closed=_doubt_of(driver, effect))
@@ -191,8 +196,7 @@ def _doubt_of(driver: RunDriver, effect: EffectState) -> list[str]:
 
 def _withdrawn(driver: RunDriver, opened: int) -> bool:
     """Say whether an entry opened at this seq was closed by the commit with which the run's rollback began."""
-    begun = driver.history.rolling_back
-    return begun is not None and opened < begun.seq
+    return opened < driver.history.withdrawn
 
 
 async def _open_doubt(driver: RunDriver, effect: EffectState) -> None:
@@ -288,12 +292,9 @@ async def _send_undo(driver: RunDriver, effect: EffectState, definition: EffectD
     arguments = contract.from_record(effect.arguments or {}).values
     result = contract.result.from_json(effect.result) if effect.done_seq else None
     filled = await driver.site.filled(helper.contract, key=key)
-    await driver.site.run(
-        driver.site.function_of(helper),
-        {**helper.arguments(result, arguments), **filled},
-        definition.options.timeout,
-        dispatch=driver.row.id,
-    )
+    values = {**helper.arguments(result, arguments), **filled}
+    with telemetry.beside(driver, "undo", definition.name, effect.path):
+        await driver.site.run(driver.site.function_of(helper), values, definition.options.timeout, dispatch=driver.row.id)
 
 
 async def _undo_failed(

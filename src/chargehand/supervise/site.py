@@ -22,6 +22,7 @@ from chargehand.supervise.definitions import Definition, EffectDefinition, Helpe
 from chargehand.supervise.gates import Gate, verdict_of
 from chargehand.supervise.gauges import Gauges, Hold
 from chargehand.supervise.resources import Resources
+from chargehand.supervise.telemetry import Spans
 from chargehand.verdicts import Feedback, GateContext, Verdict
 
 logger = logging.getLogger("chargehand")
@@ -47,6 +48,7 @@ class Site:
     crash_point: Callable[[str, str], None] | None = None
     start: Callable[..., Coroutine[Any, Any, Any]] | None = None
     entered: Callable[[str, Any], None] | None = None
+    spans: Spans | None = None
     _dispatches: dict[asyncio.Future[Any], str] = field(default_factory=dict)
 
     def at(self, point: str, path: str) -> None:
@@ -75,15 +77,31 @@ class Site:
                     values[parameter.name] = await self.resources.get(parameter.annotation, contract.name)
         return values
 
-    async def verdict(self, gate: Gate, output: Any, context: GateContext, hold: Hold | None = None) -> Verdict:
+    def verdict(self, gate: Gate, output: Any, context: GateContext, hold: Hold | None = None) -> Coroutine[Any, Any, Verdict]:
         """Ask a gate, with the resources it declares. `hold` marks who waits for a place of one."""
+        work = self._verdict(gate, output, context, hold)
+        return work if self.spans is None else self.spans.gate(gate.name, context, work)
+
+    async def _verdict(self, gate: Gate, output: Any, context: GateContext, hold: Hold | None) -> Verdict:
         if not gate.resources:
             return await verdict_of(gate, output, context)
         async with self.gauges.of_resources(gate.resources.values(), context.inputs, hold):
             found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
             return await verdict_of(gate, output, context, found)
 
-    async def run(
+    def run(
+        self,
+        function: Callable[..., Any],
+        values: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        dispatch: str | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Call a user's function as `_run` says, inside a span when spans are wanted."""
+        work = self._run(function, values, timeout, dispatch=dispatch)
+        return work if self.spans is None else self.spans.call(self, function, work)
+
+    async def _run(
         self,
         function: Callable[..., Any],
         values: Mapping[str, Any],

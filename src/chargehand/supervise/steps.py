@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from chargehand.contracts import Codec, explain
 from chargehand.core.trampoline import Ask
-from chargehand.errors import BreakerOpen, ChargehandError, Failure, NotDone, Rejected, TimedOut
+from chargehand.errors import ChargehandError, Failure, NotDone, Rejected, TimedOut
 from chargehand.failures import classify
 from chargehand.supervise import waiting
 from chargehand.supervise.budgets import Meter, current_meter
@@ -139,8 +139,8 @@ async def _failed(driver: RunDriver, definition: StepDefinition[..., Any], call:
     state = driver.history.call(path)
     tries = state.tries + 1
     outcome = classify(error)
-    ours = isinstance(error, (*definition.raises, ChargehandError)) and not isinstance(error, (BreakerOpen, TimedOut, NotDone))
-    permanent = ours or not (outcome.transient or isinstance(error, (BreakerOpen, TimedOut)))
+    ours = isinstance(error, (*definition.raises, ChargehandError)) and not isinstance(error, (TimedOut, NotDone))
+    permanent = ours or not (outcome.transient or isinstance(error, TimedOut))
     if permanent and not isinstance(error, (Failure, NotDone, *definition.raises)) and isinstance(error, ChargehandError):
         raise error
     form = recorded_failure(error, definition.raises)

@@ -1,0 +1,372 @@
+"""Defects that the simulation of the whole system found, each as small as it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chargehand import (
+    Decision,
+    DoneByHand,
+    Failure,
+    NotDone,
+    Person,
+    Rejected,
+    Release,
+    agent,
+    ask_human,
+    effect,
+    escalate,
+    fail,
+    gate,
+    give_up,
+    injected,
+    reassign,
+    retry,
+    saga,
+    sleep,
+    workflow,
+)
+from chargehand.durable import NewMail
+from chargehand.testing import Supervised
+
+ANN = Person("ann")
+MADE: list[str] = []
+WAITS: dict[str, asyncio.Event] = {}
+
+
+async def undo(ref: str, idempotency_key: str = injected()) -> None:
+    """Take it back."""
+    MADE.append(f"undo {ref}")
+
+
+@effect(name="charge", undo=undo)
+async def charge(ref: str, idempotency_key: str = injected()) -> str:
+    """Charge."""
+    MADE.append(ref)
+    return f"receipt {ref}"
+
+
+@effect(name="ordered", undo=undo, approve=True)
+async def ordered(ref: str, idempotency_key: str = injected()) -> str:
+    """Order once somebody said yes."""
+    return f"receipt {ref}"
+
+
+@effect(name="wire", final=True, approve=False)
+async def wire(ref: str, idempotency_key: str = injected()) -> str:
+    """Send what cannot be taken back."""
+    return f"receipt {ref}"
+
+
+@effect(name="refused", undo=undo, on_exhausted="raise")
+async def refused(ref: str, idempotency_key: str = injected()) -> str:
+    """Fail for good."""
+    raise NotDone("no", permanent=True)
+
+
+async def mended(ref: str) -> str:
+    """Do what failed before."""
+    return "mended"
+
+
+@gate
+def finished(output: str) -> None:
+    """Pass no draft."""
+    if output.startswith("draft"):
+        raise Rejected("draft")
+
+
+# -- leaving ----------
+
+
+@effect(name="hanging", undo=undo)
+async def hanging(ref: str, idempotency_key: str = injected()) -> str:
+    """Never end."""
+    await asyncio.sleep(3600)
+    return ref
+
+
+@workflow(name="hangs")
+async def hangs() -> str:
+    """Wait for what never ends."""
+    return await hanging("x")
+
+
+async def test_a_driver_that_leaves_after_its_deadline_does_not_spin(supervised: Supervised) -> None:
+    """A driver that was told to leave and waits for a call in flight does not look again and again because its deadline has passed."""
+    await supervised.start(hangs(), deadline=60.0)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert supervised.supervisor.carrier is not None
+    (driver,) = supervised.supervisor.carrier._drivers.values()
+    driver.stop()
+    supervised.clock.advance(90)
+    rests = 0
+    original = driver._rest
+
+    async def counted() -> None:
+        nonlocal rests
+        rests += 1
+        await original()
+
+    driver._rest = counted  # type: ignore[method-assign]
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert rests < 10, f"looked again {rests} times while nothing happened"
+
+
+# -- going on after a pivot ----------
+
+
+@workflow(name="asks to order")
+async def asks_to_order() -> str:
+    """Wait for an approval behind a final effect."""
+    await wire("final")
+    return await ordered("asked")
+
+
+@workflow(name="asks a person")
+async def asks_a_person() -> str:
+    """Wait for an answer behind a final effect."""
+    await wire("final")
+    return await ask_human("which?", str)
+
+
+@pytest.mark.parametrize("flow", [asks_to_order, asks_a_person], ids=["approval", "question"])
+async def test_what_waited_for_a_person_is_asked_again(supervised: Supervised, flow: Any) -> None:
+    """The rollback withdrew what was asked; when a person has the run go on, it is asked again."""
+    run = await supervised.start(flow())
+    await supervised.rest()
+    assert len(await supervised.waiting()) == 1
+    await supervised.cancel(run)
+    (entry,) = await supervised.waiting()
+    await supervised.supervisor.decide(entry, Decision("go on"), by=ANN)
+    assert len(await supervised.waiting()) == 1, f"the run is {await run.status()} and nothing of it waits"
+
+
+@agent(role="buys", uses=[charge], name="buyer")
+async def buyer(what: str) -> str:
+    """Buy it."""
+    await charge(what)
+    return "bought"
+
+
+@workflow(name="buys and sleeps")
+async def buys_and_sleeps() -> str:
+    """Fail behind an agent and a timer."""
+    await wire("final")
+    await buyer("thing")
+    await sleep(1)
+    return await refused("z")
+
+
+@workflow(name="buys and charges")
+async def buys_and_charges() -> str:
+    """Fail behind an agent and another effect."""
+    await wire("final")
+    await buyer("first")
+    await charge("second")
+    return await refused("z")
+
+
+@pytest.mark.parametrize("flow", [buys_and_sleeps, buys_and_charges], ids=["timer", "effect"])
+async def test_an_agent_is_made_anew_before_what_is_recorded_behind_it(supervised: Supervised, flow: Any) -> None:
+    """An agent whose effects were undone is called again when a person has the run go on, although later calls are recorded."""
+    run = await supervised.start(flow())
+    await supervised.advance(10)
+    (entry,) = await supervised.waiting()
+    supervised.replace(refused, mended)
+    await supervised.supervisor.decide(entry, Decision("go on"), by=ANN)
+    await supervised.advance(10)
+    assert await run.status() == "completed"
+
+
+@workflow(name="fails in a scope")
+async def fails_in_a_scope() -> str:
+    """Fail behind a final effect, by the code's own word."""
+    try:
+        async with saga():
+            await wire("final")
+            fail("as it must")
+    except Failure:
+        return "caught"
+    return "no"
+
+
+async def test_a_scope_that_fails_by_itself_asks_again(supervised: Supervised) -> None:
+    """A scope that failed by `fail` fails again when a person has it go on, and then asks again; it does not wait for nobody."""
+    await supervised.start(fails_in_a_scope())
+    (entry,) = await supervised.waiting()
+    await supervised.supervisor.decide(entry, Decision("go on"), by=ANN)
+    await supervised.rest()
+    (again,) = await supervised.waiting()
+    assert (again.id != entry.id, again.kind) == (True, "letter")
+
+
+# -- decisions and look-ups that cross ----------
+
+
+async def lose(ref: str) -> None:
+    """Lose the answer."""
+    await asyncio.sleep(0)
+    raise ConnectionResetError("lost")
+
+
+@effect(name="post", undo=lose)
+async def post(ref: str) -> str:
+    """Lose the answer."""
+    raise ConnectionResetError("lost")
+
+
+@workflow(name="posts")
+async def posts() -> str:
+    """Post a letter."""
+    return await post("letter")
+
+
+async def test_a_second_word_about_a_doubt_is_no_word_about_the_undo(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people say that a doubtful effect was done; the second is not taken for the word that it was undone."""
+    run = await supervised.start(posts())
+    await supervised.rest()
+    await supervised.cancel(run)
+    (entry,) = await supervised.waiting()
+    body = {"entry": entry.id, "decision": "done", "value": "receipt", "reason": None, "by": {"id": "ann", "roles": []}, "shown": None}
+    journal, now = supervised.supervisor.journal, supervised.clock.now()
+    original = journal.entry
+
+    async def slowly(id: str) -> Any:  # as a journal on disk answers
+        found = await original(id)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return found
+
+    monkeypatch.setattr(journal, "entry", slowly)
+    second = body | {"by": {"id": "bob", "roles": []}}
+    await journal.post([NewMail(run.id, "decision", body, now), NewMail(run.id, "decision", second, now)])
+    await supervised.rest()
+    assert "undo.done post" not in await run.history()
+
+
+async def find(ref: str) -> str:
+    """Find it, after a while."""
+    WAITS["asked"].set()
+    await WAITS["answer"].wait()
+    return "receipt"
+
+
+async def find_nothing(ref: str) -> str:
+    """Give no answer."""
+    raise ConnectionResetError("no answer")
+
+
+@effect(name="ship", undo=undo, lookup=find)
+async def ship(ref: str) -> str:
+    """Lose the answer."""
+    raise ConnectionResetError("lost")
+
+
+@workflow(name="ships")
+async def ships() -> str:
+    """Ship a box and wait."""
+    value = await ship("box")
+    await sleep(1000)
+    return value
+
+
+async def test_a_look_up_that_a_person_overtakes_writes_nothing(supervised: Supervised) -> None:
+    """While a doubt is looked up a person ends it: the look-up's answer comes too late and changes nothing."""
+    WAITS.update(asked=asyncio.Event(), answer=asyncio.Event())
+    supervised.replace(find, find_nothing)
+    run = await supervised.start(ships())
+    (entry,) = await supervised.waiting()
+    assert supervised.supervisor.carrier is not None
+    (driver,) = supervised.supervisor.carrier._drivers.values()
+    driver.history.effect("ship").facts["silent"] = True  # as after a take-over from a silent worker that is dead by now
+    supervised.replace(find, find)
+    driver._tell("ship")
+    await WAITS["asked"].wait()
+    await supervised.supervisor.decide(entry, DoneByHand("receipt"), by=ANN)
+    while "effect.done ship" not in await run.history():
+        await asyncio.sleep(0)
+    WAITS["answer"].set()
+    await supervised.rest()
+    assert (await run.history()).count("effect.done ship") == 1
+
+
+# -- agents ----------
+
+
+@agent(role="helps", name="useless")
+async def useless(what: str) -> str:
+    """Fail."""
+    raise PermissionError("never")
+
+
+@agent(role="writes", gates=[finished], ladder=[retry(1), reassign(useless), escalate()], name="writer")
+async def writer(what: str) -> str:
+    """Write a draft."""
+    return "draft"
+
+
+@workflow(name="writes")
+async def writes() -> str:
+    """Have it written."""
+    return await writer("a")
+
+
+async def test_a_person_releases_the_attempt_that_the_output_came_from(supervised: Supervised) -> None:
+    """The release names the attempt whose output a person saw, not a later one that gave none."""
+    run = await supervised.start(writes())
+    (entry,) = await supervised.waiting()
+    assert entry.shows["output"] == "draft"
+    await supervised.supervisor.decide(entry, Release("fine"), by=ANN)
+    await supervised.rest()
+    (released,) = [event for event in await run.events() if event.type == "agent.released"]
+    assert released.payload["attempt"] == 1
+
+
+@effect(name="slow", undo=undo)
+async def slow(ref: str, idempotency_key: str = injected()) -> str:
+    """Take its time."""
+    await WAITS["go"].wait()
+    MADE.append(ref)
+    return ref
+
+
+async def made(ref: str) -> str:
+    """Make the slow one."""
+    return await slow(ref)
+
+
+@agent(role="asks for two and waits for one", uses=[charge, slow], gates=[finished], ladder=[retry(1), give_up()], name="hasty")
+async def hasty(what: str) -> str:
+    """Ask for two things."""
+    task = asyncio.ensure_future(made("first"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await charge("second")
+    return "draft" if not task.done() else "done"
+
+
+@workflow(name="hurries")
+async def hurries() -> str:
+    """Have a hasty agent do it."""
+    return await hasty("a")
+
+
+async def test_an_agents_effects_are_undone_newest_first(supervised: Supervised) -> None:
+    """What an agent asked for first and what settled last is undone first."""
+    WAITS["go"] = asyncio.Event()
+    MADE.clear()
+    await supervised.start(hurries())
+    while "second" not in MADE:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    WAITS["go"].set()
+    await supervised.rest()
+    await supervised.advance(10)
+    assert MADE == ["second", "first", "undo first", "undo second"]
