@@ -14,6 +14,7 @@ import hmac
 import os
 import re
 import secrets as dice
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from chargehand.errors import BadConfiguration
 Kind = Literal["text", "list", "seconds", "count", "approve"]
 APPROVE = ("declared", "final", "every")
 FILE, PYPROJECT = "chargehand.toml", "pyproject.toml"
+FILE_BYTES_MAX = 1 << 20
 
 DEFAULT_REDACT = (
     "password", "passwd", "secret", "token", "access_token", "refresh_token", "api_key", "apikey", "authorization",
@@ -55,14 +57,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("lease", "CHARGEHAND_LEASE", "seconds", _PACE.lease, "how long a worker may stand still before it stops counting as ticking"),
     Setting("silent_after", "CHARGEHAND_SILENT_AFTER", "seconds", _PACE.silent_after, "after how long without a beat runs are taken over"),
     Setting("keep_loaded", "CHARGEHAND_KEEP_LOADED", "count", _PACE.keep_loaded, "how many waiting runs stay in memory"),
-    Setting("chain_key_file", "CHARGEHAND_CHAIN_KEY_FILE", "text", "", "the file that holds the key of the journal's hash chains"),
+    Setting(
+        "chain_key_file",
+        "CHARGEHAND_CHAIN_KEY_FILE",
+        "text",
+        "",
+        "the file that holds the key of the journal's hash chains, which seals mail too",
+    ),
     Setting("redact", "CHARGEHAND_REDACT", "list", DEFAULT_REDACT, "names of keys whose values are not shown or exported"),
 )
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 VARIABLES_ONLY: dict[str, str] = {
     "CHARGEHAND_CONFIG": "the configuration file, instead of the one found upwards",
-    "CHARGEHAND_CHAIN_KEY": "the key of the journal's hash chains itself, instead of a file that holds it",
+    "CHARGEHAND_CHAIN_KEY": "the key itself of the journal's hash chains, which seals mail too, instead of a file that holds it",
     "CHARGEHAND_PRINCIPAL": "who decides, when --as is not given",
     "CHARGEHAND_SECRET": "the secret of who decides; read when a decision is made, never from the command line",
 }
@@ -87,7 +95,7 @@ class Principal:
 
     name: str
     roles: frozenset[str]
-    secret: str
+    secret: str = field(repr=False)
 
     def knows(self, secret: str) -> bool:
         """Say whether this is the principal's secret, in the same time whether it is or not."""
@@ -120,10 +128,10 @@ class Settings:
     def chain_key(self) -> bytes:
         """Return the key of the journal's hash chains, empty when none is configured. Raises `BadConfiguration`.
 
-        The file is read here and not before: who only looks or decides needs no key, and may not have it.
+        The file is read here and not before: who only looks needs no key, and may not have it.
         """
         if self.chain_key_given is not None:
-            return _checked_key(self.chain_key_given.encode(), CHAIN_KEY)
+            return _checked_key(self.chain_key_given.encode(errors="surrogateescape"), CHAIN_KEY)
         if not self.chain_key_file:
             return b""
         try:
@@ -188,18 +196,38 @@ def _found_file(variables: Mapping[str, str], start: Path) -> Path | None:
         return path
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / FILE).is_file():
-            return folder / FILE
+            return _not_planted(folder / FILE)
         if (folder / PYPROJECT).is_file() and _section(_toml(folder / PYPROJECT), folder / PYPROJECT) is not None:
-            return folder / PYPROJECT
+            return _not_planted(folder / PYPROJECT)
     return None
+
+
+def _not_planted(file: Path) -> Path:
+    """Return a file that was found and not named, unless somebody else can have put it there.
+
+    What it names is imported and decides who may approve, so a file that a stranger left in ``/tmp`` must not count.
+    """
+    if not hasattr(os, "geteuid"):
+        return file
+    whose, folder = file.stat(), file.parent.stat()
+    if whose.st_uid not in (os.geteuid(), 0) and (whose.st_mode | folder.st_mode) & stat.S_IWOTH:
+        raise BadConfiguration(
+            f"{file} belongs to another user and lies where everybody may write, so it is not taken just because it is found. "
+            "Name it with --config or CHARGEHAND_CONFIG if it is right."
+        )
+    return file
 
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
+        if file.stat().st_size > FILE_BYTES_MAX:
+            raise BadConfiguration(f"{file} has more than {FILE_BYTES_MAX:,} bytes, which is no configuration.")
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadConfiguration(f"{file} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise BadConfiguration(f"{file} is nested too deep.") from error
+    except (ValueError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{file} is not TOML: {error}.") from error
 
 
@@ -342,6 +370,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 # -- secrets ----------
+
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 3
 """Cost of a hash: 32 MB and about a quarter of a second (OWASP Password Storage Cheat Sheet, scrypt, third choice)."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -23,12 +24,13 @@ from pydantic import (
     ConfigDict,
     PydanticSchemaGenerationError,
     PydanticUserError,
+    Secret,
     SecretBytes,
     SecretStr,
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from chargehand.errors import DefinitionError, InvalidInput, MissingAnnotation, SecretArgument, TooLarge, Unserialisable
 from chargehand.verdicts import Clarify, Feedback
@@ -36,6 +38,12 @@ from chargehand.verdicts import Clarify, Feedback
 MISSING: Any = inspect.Parameter.empty
 _SCALARS = (str, int, bool, type(None))
 VALUE_BYTES_MAX = 64 * 1024 * 1024
+INTEGER_BITS_MAX = 14_284
+"""4300 decimal digits: Python's own JSON reader takes no longer number, so none may be written."""
+NESTING_MAX = 200
+"""How deep the reader of JSON goes (pydantic's, which every value comes back through)."""
+FIXED_POINT_DIGITS = 4300
+"""Decimals further from 1 than so many digits are not spelled out: ``1E+999999`` would have a million digits."""
 
 
 class Injected:
@@ -79,13 +87,9 @@ def _same_number(value: Any) -> Any:
 def _normal(value: Any) -> Any:
     """Give equal decimals one spelling and leave out model fields equal to their default, before the JSON dump."""
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f") if value.is_finite() else str(value)
+        return _spelled(value)
     if isinstance(value, BaseModel):
-        return {
-            name: _normal(getattr(value, name))
-            for name, field in type(value).model_fields.items()
-            if field.is_required() or getattr(value, name) != field.get_default(call_default_factory=True, validated_data={})
-        }
+        return {name: _normal(item) for name, item in _counting(value)}
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _normal(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, (list, tuple)):
@@ -95,6 +99,29 @@ def _normal(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _normal(item) for key, item in value.items()}
     return value
+
+
+def _spelled(number: Decimal) -> str:
+    """Return the one spelling of a decimal, exact whatever the context's precision is: 0.5 for 0.50 and 5E-1."""
+    sign, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        return str(number)
+    text = "".join(map(str, digits))
+    kept = text.rstrip("0")
+    if not kept:
+        return "0"
+    exact = Decimal((sign, tuple(map(int, kept)), exponent + len(text) - len(kept)))
+    far = abs(exact.adjusted()) > FIXED_POINT_DIGITS or abs(int(exact.as_tuple().exponent)) > FIXED_POINT_DIGITS
+    return str(exact) if far else format(exact, "f")
+
+
+def _counting(value: BaseModel) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a model that differ from their declared default, and what it holds beside its fields."""
+    for name, field in type(value).model_fields.items():
+        item = getattr(value, name)
+        if field.is_required() or field.default_factory_takes_validated_data or item != field.get_default(call_default_factory=True):
+            yield name, item
+    yield from (value.__pydantic_extra__ or {}).items()
 
 
 def canonical_key(value: Any) -> str:
@@ -148,10 +175,17 @@ class Codec:
         if self.scalar and isinstance(value, _SCALARS):
             if type(value) is str:
                 _checked_text(value, self.where)
+            elif isinstance(value, int) and value.bit_length() > INTEGER_BITS_MAX:
+                raise Unserialisable(
+                    f"{self.where} is a whole number of more than 4300 digits, which no reader of JSON takes. Give it as text."
+                )
             return value
         try:
             form = self.adapter.dump_python(value, mode="json", warnings="error")
-            size = len(_canonical(form).encode())
+            text = _canonical(form)
+            size = len(text.encode())
+            if text.count("[") + text.count("{") > NESTING_MAX:
+                from_json(text)  # what is nested too deep could be written, and never be read again
         except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Unserialisable(f"{self.where} cannot be written to the journal: {_short(value)}: {_mended(error)}") from error
         if size > VALUE_BYTES_MAX:
@@ -206,7 +240,8 @@ def _short(value: Any, limit: int = 120) -> str:
 
 
 def _holds_secret(annotation: Any, seen: set[Any]) -> bool:
-    if annotation in (SecretStr, SecretBytes):
+    kind = get_origin(annotation) or annotation
+    if isinstance(kind, type) and issubclass(kind, (SecretStr, SecretBytes, Secret)):
         return True
     try:
         if annotation in seen:
@@ -216,7 +251,17 @@ def _holds_secret(annotation: Any, seen: set[Any]) -> bool:
         return False
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return any(_holds_secret(field.annotation, seen) for field in annotation.model_fields.values())
+    if isinstance(annotation, type) and hasattr(annotation, "__annotations__"):  # dataclasses, named tuples, typed dictionaries
+        return any(_holds_secret(part, seen) for part in _parts_of(annotation))
     return any(_holds_secret(part, seen) for part in get_args(annotation))
+
+
+def _parts_of(annotation: type) -> list[Any]:
+    """Return the types of a class's fields; none when a name in them is not known here (pydantic says so itself)."""
+    try:
+        return list(get_type_hints(annotation).values())
+    except Exception:
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +446,7 @@ def _what_is_filled(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> s
 
 def _without_clarify(annotation: Any) -> Any:
     """Take `Clarify` out of an agent's result type: it is an answer to the supervisor, not to the workflow."""
-    if get_origin(annotation) in (typing.Union, __import__("types").UnionType) and Clarify in get_args(annotation):
+    if get_origin(annotation) in (typing.Union, types.UnionType) and Clarify in get_args(annotation):
         rest = tuple(part for part in get_args(annotation) if part is not Clarify)
         return rest[0] if len(rest) == 1 else typing.Union[rest]  # noqa: UP007 - built at run time
     return annotation

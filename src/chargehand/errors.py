@@ -13,7 +13,7 @@ Three families matter to workflow code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 E = TypeVar("E")
@@ -110,6 +110,10 @@ class RunConflict(ChargehandError):
 
     code = "run-conflict"
     blame: ClassVar[Blame] = "yours"
+
+    def __init__(self, message: str | None = None, *, difference: Mapping[str, tuple[Any, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.difference = dict(difference or {})
 
 
 class UnknownRun(ChargehandError):
@@ -470,10 +474,8 @@ _HTTP: dict[str, int] = {
 
 def exit_status(error: ChargehandError) -> int:
     """Return the command line's exit status for an error."""
-    if isinstance(error, JournalError):
-        return EXIT_JOURNAL
-    if isinstance(error, Failure):
-        return EXIT_FAILED
+    if isinstance(error, JournalError | Failure):
+        return EXIT_JOURNAL if isinstance(error, JournalError) else EXIT_FAILED
     if error.blame == "ours":
         return EXIT_DEFECT
     return _EXIT.get(error.code, EXIT_USAGE)

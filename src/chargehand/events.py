@@ -12,6 +12,8 @@ import hmac
 import json
 from typing import Any, NamedTuple
 
+from chargehand.errors import JournalCorrupt
+
 EVENT_TYPES: dict[str, str] = {
     # the run
     "run.started": "the run exists: workflow, input, seed, deadline, who started it",
@@ -99,8 +101,17 @@ class Record(NamedTuple):
     hash: bytes
 
     def event(self) -> Event:
-        """Return the event with its payload decoded."""
-        return Event(self.seq, self.time, self.type, self.path, json.loads(self.payload))
+        """Return the event with its payload decoded. Raises `JournalCorrupt` when it is not what was written."""
+        try:
+            payload = json.loads(self.payload)
+        except (ValueError, RecursionError) as error:
+            raise JournalCorrupt(f"Event {self.seq} ({self.type} {self.path!r}) cannot be read: {error}. {_VERIFY}") from error
+        if not isinstance(payload, dict):
+            raise JournalCorrupt(f"Event {self.seq} ({self.type} {self.path!r}) cannot be read: it is no JSON object. {_VERIFY}")
+        return Event(self.seq, self.time, self.type, self.path, payload)
+
+
+_VERIFY = "`chargehand verify` tells which runs are whole."
 
 
 def chain_hash(previous: bytes, run_id: str, seq: int, time: float, type: str, path: str, payload_digest: bytes, key: bytes = b"") -> bytes:

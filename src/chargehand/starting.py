@@ -1,4 +1,4 @@
-"""What is opened and checked before anything runs: the journal that a URL names, ids, tags, decisions, names of workflows."""
+"""What is checked on the way in and out: the journal that a URL names, ids, tags, decisions, names of workflows, outcomes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from chargehand.contracts import NESTING_MAX, Codec, explain
 from chargehand.durable import Clock, Journal, Mail, NewRun, RunRow, Waiting
 from chargehand.errors import (
     BadConfiguration,
     DecisionRefused,
     DefinitionError,
     InvalidInput,
+    JournalCorrupt,
     RunConflict,
     UnknownWorkflow,
     WrongEnvironment,
@@ -25,9 +30,8 @@ from chargehand.journals.sqlite import SqliteJournal
 from chargehand.journals.sqlite_look import refuse_directory, refuse_no_journal
 from chargehand.limits import Seconds, seconds
 from chargehand.supervise.call import Call
-from chargehand.supervise.definitions import WorkflowDefinition
-
-_SHOWN_CHARS = 200
+from chargehand.supervise.decisions import Decision
+from chargehand.supervise.definitions import EffectDefinition, WorkflowDefinition
 
 
 def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
@@ -37,7 +41,8 @@ def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
     if url.startswith(("postgresql://", "postgres://")):
         raise BadConfiguration(f"This version keeps its journal in SQLite only; {url.split('@')[-1]!r} is PostgreSQL. Give a file name.")
     if "://" in url and not url.startswith("sqlite:///"):
-        raise BadConfiguration(f"Not a journal: {url!r}. Give a file name, sqlite:///path or memory:.")
+        scheme, _, address = url.partition("://")
+        raise BadConfiguration(f"Not a journal: {scheme + '://' + address.split('@')[-1]!r}. Give a file name, sqlite:///path or memory:.")
     path = url.removeprefix("sqlite:///")
     refuse_directory(path)
     return SqliteJournal(path, clock=clock, chain_key=chain_key)
@@ -114,17 +119,25 @@ def refuse_another(row: RunRow, new: NewRun) -> None:
         raise WrongEnvironment(f"Run {row.id!r} exists in the environment {row.environment!r}; this process serves {new.environment!r}.")
 
 
-def difference(recorded: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
-    """Return a sentence that says which arguments of two inputs differ, and how; long values are cut. None was erased."""
+def refuse_another_input(row: RunRow, recorded: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> NoReturn:
+    """Raise `RunConflict` that names where two inputs differ. Who guessed an id learns no value; `difference` has them for the program."""
     if recorded is None:
-        return "what it was started with was erased."
-    names = [name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)]
-    return "; ".join(f"{name!r} is {_cut(recorded.get(name))} there and {_cut(wanted.get(name))} here" for name in names) + "."
+        raise RunConflict(f"Run {row.id!r} exists, and what it was started with was erased. Use another id.")
+    differing = difference(recorded, wanted)
+    named = ", ".join(repr(at) for at in differing) or "how it is written"
+    raise RunConflict(
+        f"Run {row.id!r} exists with another input, which differs in {named}. Use another id, or the recorded input.", difference=differing
+    )
 
 
-def _cut(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text.encode()):,} bytes)"
+def difference(recorded: Any, given: Any, at: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return where two inputs differ: by dotted name what is recorded and what is given, None where there is nothing."""
+    if not isinstance(recorded, Mapping) or not isinstance(given, Mapping):
+        return {at: (recorded, given)} if recorded != given else {}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*recorded, *given]):
+        found |= difference(recorded.get(name), given.get(name), f"{at}.{name}" if at else str(name))
+    return found
 
 
 def refuse_second(entry: Waiting, mailed: Sequence[Mail]) -> None:
@@ -149,10 +162,32 @@ def refuse_second_resume(run_id: str, mailed: Sequence[Mail]) -> None:
 
 
 def check_json(body: dict[str, Any]) -> None:
+    """Raise `InvalidInput` when a decision could not be written, or not be read again."""
     try:
-        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(body, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        if text.count("[") + text.count("{") > NESTING_MAX:
+            from_json(text)
+    except RecursionError as error:
+        raise InvalidInput("The decision holds what JSON cannot: it is nested too deep.") from error
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"The decision holds what JSON cannot: {error}") from error
+
+
+def check_value(effects: Mapping[str, EffectDefinition[..., Any]], entry: Waiting, decision: Decision) -> None:
+    """Hold what a person gave against the effect's types, where this process knows the effect. Raises `DecisionRefused`."""
+    effect = effects.get(str(entry.shows.get("tool")))
+    if effect is None or entry.kind not in ("approval", "letter", "doubt"):
+        return
+    try:
+        if decision.name == "edit":
+            effect.contract.from_record(decision.value or {})
+        elif decision.name == "done" and "could not be undone" not in entry.title:
+            effect.contract.result.from_json(decision.value)
+    except InvalidInput as error:
+        raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: {error}") from None
+    except ValidationError as error:
+        raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: the result does not fit: {explain(error)}.") from None
 
 
 def refuse_main(workflows: Mapping[str, WorkflowDefinition[..., Any]], journal: Journal) -> None:
@@ -164,3 +199,20 @@ def refuse_main(workflows: Mapping[str, WorkflowDefinition[..., Any]], journal: 
             raise DefinitionError(
                 f"The workflow {definition.name} is defined in __main__, which names it differently in every program. Give it name=…."
             )
+
+
+def last_of(row: RunRow, events: Sequence[Event]) -> Event:
+    """Return the event that ended a run. Raises `JournalCorrupt` when the last one does not say how the run ended."""
+    if events and events[-1].type == f"run.{row.status}":
+        said = events[-1].payload
+        if said.get("$erased") or ("v" in said if row.status == "completed" else isinstance(said.get("e"), dict)):
+            return events[-1]
+    raise JournalCorrupt(f"Run {row.id!r} is {row.status}, and its last event does not say how. `chargehand verify {row.id}` tells more.")
+
+
+def given_back(id: str, codec: Codec, form: Any) -> Any:
+    """Return a run's value as its type. Raises `InvalidInput` when the code's type is another by now."""
+    try:
+        return codec.from_json(form)
+    except ValidationError as error:
+        raise InvalidInput(f"Run {id!r} gave a value that is no longer {codec.where}: {explain(error)}.") from error

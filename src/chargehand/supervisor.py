@@ -9,17 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import ValidationError
-
 from chargehand.carriers.embedded import EmbeddedCarrier, End, Pace
 from chargehand.clocks import SystemClock
-from chargehand.contracts import Codec, explain
+from chargehand.contracts import Codec
 from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.durable import (
     FINAL_STATUSES,
     Clock,
     Created,
     Journal,
+    Mail,
     NewMail,
     NewRun,
     RunFilter,
@@ -33,8 +32,6 @@ from chargehand.errors import (
     DecisionRefused,
     Erased,
     InsideLoop,
-    InvalidInput,
-    RunConflict,
     UnknownEntry,
     UnknownRun,
     WrongEnvironment,
@@ -45,10 +42,13 @@ from chargehand.limits import Seconds, seconds
 from chargehand.starting import (
     Started,
     check_json,
-    difference,
+    check_value,
+    given_back,
     journal_at,
+    last_of,
     new_run,
     refuse_another,
+    refuse_another_input,
     refuse_main,
     refuse_second,
     refuse_second_resume,
@@ -63,6 +63,7 @@ from chargehand.supervise.gauges import Gauges
 from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
 from chargehand.supervise.resources import Resource, Resources
+from chargehand.supervise.seals import is_sealed, sealed
 from chargehand.supervise.site import Site
 from chargehand.supervise.telemetry import spans_of
 
@@ -99,7 +100,7 @@ class RunView(Generic[T]):
         """
         waiting = self._supervisor.end_of(self.id)
         workflow, end = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
-        return self._supervisor.value_of(workflow, end, self._result)  # type: ignore[no-any-return]
+        return self._supervisor.value_of(self.id, workflow, end, self._result)  # type: ignore[no-any-return]
 
     async def events(self) -> list[Event]:
         """Return the run's events so far."""
@@ -120,7 +121,8 @@ class Supervisor:
         pace: how often it looks for work and how much it takes on.
         clock: where time comes from; the machine's own if none is given. Tests give one that jumps.
         journal: a journal that is there already, in place of the one that `url` names.
-        chain_key: keys the journal's hash chains, so that only who has it can rewrite history unnoticed.
+        chain_key: keys the journal's hash chains and seals mail, so that only who has it can rewrite history unnoticed, or
+            decide. The same for every process of a journal.
         on_waiting: called with "entered" or "left" and the entry when what waits for a person changes in a run driven here, after
             the commit. It must not block; what it raises is logged and changes nothing.
         tracer_provider: where OpenTelemetry spans go (extra ``telemetry``); the application's own provider if none is given.
@@ -187,7 +189,7 @@ class Supervisor:
         return self
 
     async def check_chain_key(self) -> None:
-        """Raise `WrongChainKey` when the journal was begun with another key. Done before anything is signed; reading needs no key."""
+        """Raise `WrongChainKey` when the journal was begun with another key. Done before anything is signed or sealed; reading needs no key."""
         if not self._key_fits:
             await check_chain_key(self.journal)
             self._key_fits = True
@@ -280,8 +282,7 @@ class Supervisor:
         refuse_another(row, new)
         if row.input_digest != new.input_digest:
             first = (await self.journal.load(row.number, limit=1))[0].event()
-            said = difference(first.payload.get("input"), event.payload["input"])
-            raise RunConflict(f"Run {row.id!r} exists with another input: {said} Use another id, or the recorded input.")
+            refuse_another_input(row, first.payload.get("input"), event.payload["input"])
 
     # -- reading ----------
 
@@ -346,8 +347,7 @@ class Supervisor:
                 if end is not None:
                     return end
         row = await self.wait_ended(id)
-        (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
-        return row.workflow, last
+        return row.workflow, last_of(row, await loaded(self.journal, row.number, after=row.seq - 1))
 
     @contextmanager
     def _end_noticed(self, id: str) -> Iterator[asyncio.Future[End | None]]:
@@ -368,17 +368,16 @@ class Supervisor:
 
     async def outcome(self, row: RunRow, codec: Codec | None = None) -> Any:
         """Return an ended run's value, or raise its failure."""
-        (last,) = await loaded(self.journal, row.number, after=row.seq - 1)
-        return self.value_of(row.workflow, last, codec)
+        return self.value_of(row.id, row.workflow, last_of(row, await loaded(self.journal, row.number, after=row.seq - 1)), codec)
 
-    def value_of(self, workflow: str, end: Event, codec: Codec | None = None) -> Any:
+    def value_of(self, id: str, workflow: str, end: Event, codec: Codec | None = None) -> Any:
         """Return the value in the event that ended a run, or raise the failure in it."""
         if end.payload.get("$erased"):
             raise Erased("What came of this run was erased.")
         if end.type == "run.completed":
             definition = self.workflows.get(workflow)
             codec = codec or (definition.contract.result if definition is not None else None)
-            return end.payload["v"] if codec is None else codec.from_json(end.payload["v"])
+            return end.payload["v"] if codec is None else given_back(id, codec, end.payload["v"])
         raise failure_of(None, end.payload["e"], "")
 
     # -- deciding ----------
@@ -417,34 +416,19 @@ class Supervisor:
         except Unfit as reason:
             raise DecisionRefused(f"{decision.name!r} on {found.id!r} is refused: {reason}.") from None
         check_json(body)
-        self._check_value(found, decision)
+        check_value(self.site.effects, found, decision)
         await self._refuse_second(found)
         if found.kind in ("diverged", "broken", "poison") and decision.name == "resume":
             await self.resume(found.run_id, by=by)
             return
         await self._post(found.run_id, "decision", body)
 
-    def _check_value(self, entry: Waiting, decision: Decision) -> None:
-        """Hold what a person gave against the effect's types, where this process knows the effect."""
-        effect = self.site.effects.get(str(entry.shows.get("tool")))
-        if effect is None or entry.kind not in ("approval", "letter", "doubt"):
-            return
-        try:
-            if decision.name == "edit":
-                effect.contract.from_record(decision.value or {})
-            elif decision.name == "done" and "could not be undone" not in entry.title:
-                effect.contract.result.from_json(decision.value)
-        except InvalidInput as error:
-            raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: {error}") from None
-        except ValidationError as error:
-            raise DecisionRefused(f"{decision.name!r} on {entry.id!r} is refused: the result does not fit: {explain(error)}.") from None
-
     async def _refuse_second(self, entry: Waiting) -> None:
         """Refuse a decision on what was decided already and is not carried out yet; several votes are no second decision."""
         if int(entry.shows.get("votes") or 1) > 1:
             return
         row = await self.row(entry.run_id)
-        refuse_second(entry, await self.journal.mail([row.number]))
+        refuse_second(entry, await self._letters(row))
 
     async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
         """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
@@ -460,8 +444,13 @@ class Supervisor:
 
         Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
         """
-        refuse_second_resume(run_id, await self.journal.mail([(await self.row(run_id)).number]))
+        refuse_second_resume(run_id, await self._letters(await self.row(run_id)))
         await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
+
+    async def _letters(self, row: RunRow) -> list[Mail]:
+        """Return what lies in a run's mailbox, without what a driver will ignore because it bears no seal."""
+        letters = await self.journal.mail([row.number])
+        return [one for one in letters if is_sealed(self.journal.chain_key, row.id, one.kind, one.time, one.body)]
 
     async def _post(self, run_id: str, kind: Any, body: dict[str, Any]) -> None:
         row = await self.row(run_id)
@@ -469,7 +458,9 @@ class Supervisor:
             raise WrongEnvironment(
                 f"Run {run_id!r} belongs to the environment {row.environment!r}; this process serves {self.environment!r}."
             )
-        await self.journal.post([NewMail(run_id, kind, body, self.clock.now())])
+        await self.check_chain_key()
+        now = self.clock.now()
+        await self.journal.post([NewMail(run_id, kind, sealed(self.journal.chain_key, run_id, kind, now, body), now)])
         if self.carrier is not None:
             self.carrier.mail_for(row.number)
 

@@ -46,7 +46,7 @@ def test_another_input_under_the_same_id_is_refused(shop: Command) -> None:
     shop("pay", 50, id="p-1")
     said = shop("pay", 60, "--json", id="p-1")
     assert (said.status, said.out, said.error["code"]) == (7, "", "run-conflict")
-    assert "'amount' is 50 there and 60 here." in said.error["message"]
+    assert '"recorded": 50, "given": 60' in said.error["message"]
     assert lines_of("ledger.txt") == ["charge 50"]
 
 

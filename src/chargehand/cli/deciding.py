@@ -179,7 +179,7 @@ async def _redrive_many(face: Invocation, workflow: str | None, kind: str | None
     by = face.person(as_)
     redriven: list[str] = []
     refused: list[dict[str, str]] = []
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         workflows: dict[str, str] = {}
         for one in await supervisor.waiting(kinds=kinds, limit=100_000):
             if "redrive" not in one.decisions:
@@ -198,7 +198,7 @@ async def _redrive_many(face: Invocation, workflow: str | None, kind: str | None
     else:
         face.say(f"{len(redriven)} redriven, {len(refused)} refused")
         for one_refused in refused:
-            face.say(f"{one_refused['entry']}: {one_refused['why']}", "red")
+            face.say(one_line(f"{one_refused['entry']}: {one_refused['why']}"), "red")
     return EXIT_REFUSED if refused else EXIT_OK
 
 
@@ -215,7 +215,7 @@ async def _decide(
     kinds: Sequence[str] = (),
 ) -> int:
     """Post one decision; with `wait`, see what became of it."""
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         entry = await _entry(supervisor, named, decision.name, kinds)
         if shown is not None and (len(shown) < 8 or not entry.digest.startswith(shown)):
             raise DecisionRefused(
@@ -234,7 +234,7 @@ async def _decide(
         await (known or supervisor).decide(entry, decision, by=by, shown=entry.digest)
         if not face.json:
             given = "" if decision.value is None else f" with {short_json(face.shown(decision.value), 300)}"
-            face.say(f"{decision.name} by {by.id}: {entry.id}, {one_line(entry.title)}{given}")
+            face.say(f"{decision.name} by {one_line(by.id)}: {one_line(entry.id)}, {one_line(entry.title)}{given}")
         mail = {"kind": "decision", "entry": entry.id, "decision": decision.name}
         return await posted(face, supervisor, row, mail, wait)
 

@@ -7,14 +7,11 @@ finds what is done and does only what is missing, however the last one ended.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -24,6 +21,7 @@ from chargehand.cli.invocation import Invocation
 from chargehand.cli.loading import AnyWorkflow, call_of
 from chargehand.cli.resting import until_rest
 from chargehand.cli.safe import as_json, duration
+from chargehand.cli.writing import write_line, written_whole
 from chargehand.contracts import Codec
 from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import (
@@ -276,19 +274,13 @@ class _Shown:
 
 def _write(out: str, items: Sequence[Item], tally: Tally) -> None:
     """Write the results in the items' order, whole or not at all."""
-    path = Path(out)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            for item in items:
-                outcome = tally.outcomes.get(item.id, Outcome("not started"))
-                form: dict[str, Any] = {"line": item.line, "id": item.id, "status": outcome.status}
-                form |= {"value": outcome.value} if outcome.status == "completed" else {}
-                form |= {"error": outcome.error, "failure": outcome.failure} if outcome.failure else {}
-                file.write(json.dumps(form, ensure_ascii=False) + "\n")
-        os.replace(part, path)
-    except OSError as error:
-        raise InvalidInput(f"--out cannot be written: {out!r}: {error.strerror}.") from error
+    with written_whole(out) as file:
+        for item in items:
+            outcome = tally.outcomes.get(item.id, Outcome("not started"))
+            form: dict[str, Any] = {"line": item.line, "id": item.id, "status": outcome.status}
+            form |= {"value": outcome.value} if outcome.status == "completed" else {}
+            form |= {"error": outcome.error, "failure": outcome.failure} if outcome.failure else {}
+            write_line(file, form)
 
 
 def _close(face: Invocation, batch: Batch, items: Sequence[Item], tally: Tally, seconds: float) -> int:

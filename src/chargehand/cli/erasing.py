@@ -44,7 +44,7 @@ async def erase(
     run's id and tags, the result that a business key keeps, exports and backups. The bytes are overwritten; while another
     process has the file open they may stay in its write-ahead log until that is next copied into the file.
     """
-    async with face.keeping() as supervisor:
+    async with face.keyed() as supervisor:
         row = await _ended(face, supervisor, run)
         events = await loaded(supervisor.journal, row.number)
         wanted = _wanted(row, seqs or (), all_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,15 +13,15 @@ from chargehand.durable import RunRow, Waiting
 from chargehand.events import Event, Record
 
 
-def run_form(row: RunRow) -> dict[str, Any]:
-    """Return a run's row."""
+def run_form(row: RunRow, shown: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return a run's row; `shown` takes what is redacted out of its tags."""
     return {
         "id": row.id,
         "workflow": row.workflow,
         "environment": row.environment,
         "status": row.status,
         "reason": row.reason,
-        "tags": dict(row.tags),
+        "tags": shown(dict(row.tags)),
         "created": iso(row.created),
         "updated": iso(row.updated),
         "due": iso(row.due) if row.due else None,

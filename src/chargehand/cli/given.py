@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic_core import from_json
+
 from chargehand.config import nearest
+from chargehand.contracts import NESTING_MAX, VALUE_BYTES_MAX
 from chargehand.durable import RUN_STATUSES, WAITING_KINDS, RunStatus, WaitingKind
 from chargehand.errors import InvalidInput
 
@@ -23,24 +26,37 @@ def json_given(text: str, what: str) -> Any:
     source, where = text, what
     if text.startswith("@"):
         where = f"{what} in {text[1:]}"
-        source = _read(text[1:], what)
+        source = _read(text[1:], what, VALUE_BYTES_MAX)
     try:
         value = json.loads(source, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # half a character (a lone surrogate) has no UTF-8
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # half a character (a lone surrogate) has no UTF-8
+        if source.count("[") + source.count("{") > NESTING_MAX:
+            from_json(source)  # what is nested too deep the journal would not give back
         return value
     except (ValueError, RecursionError) as error:
+        said = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         shown = source if len(source) <= 60 else source[:59] + "…"
         hint = " A text in JSON has double quotes." if source and source[0].isalpha() else ""
-        raise InvalidInput(f"{where} is not JSON: {shown!r}: {error}.{hint}") from None
+        raise InvalidInput(f"{where} is not JSON: {shown!r}: {said}.{hint}") from None
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _read(name: str, what: str) -> str:
+def _read(name: str, what: str, chars: int = -1) -> str:
+    """Return a file's text. Raises `InvalidInput` when it has more than `chars` characters, before reading on."""
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        if name == "-":
+            text = sys.stdin.read(chars + 1 if chars >= 0 else -1)
+        else:
+            with Path(name).open(encoding="utf-8") as file:
+                text = file.read(chars + 1 if chars >= 0 else -1)
+        if 0 <= chars < len(text):
+            raise InvalidInput(
+                f"{what} in {name} has more than {chars:,} characters, which no journal takes. Store it elsewhere and pass its address."
+            )
+        return text
     except OSError as error:
         raise InvalidInput(f"{what} cannot be read: {name!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -65,7 +81,14 @@ def seconds_given(text: str | None, option: str) -> float | None:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise InvalidInput(f"{option} is no duration: {text!r}. Write 90s, 15m, 2h or 7d.")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    return _seconds(found, option)
+
+
+def _seconds(found: re.Match[str], option: str) -> float:
+    number = float(found[1]) * _UNITS[found[2] or "s"]
+    if number == float("inf"):
+        raise InvalidInput(f"{option} is longer than can be counted: {found[0][:60]!r}. Write 90s, 15m, 2h or 7d.")
+    return number
 
 
 def time_given(text: str | None, option: str, now: float) -> float | None:
@@ -74,7 +97,7 @@ def time_given(text: str | None, option: str, now: float) -> float | None:
         return None
     found = _DURATION.fullmatch(text.strip())
     if found is not None and found[2]:
-        return now - float(found[1]) * _UNITS[found[2]]
+        return now - _seconds(found, option)
     try:
         return datetime.datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):

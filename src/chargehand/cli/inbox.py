@@ -104,7 +104,7 @@ def _due(entry: Waiting, now: float) -> str:
 
 def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
     """Print one entry whole: everything the person has to see, and how to decide."""
-    face.say(entry.id, "bold")
+    face.say(one_line(entry.id), "bold")
     due = _due(entry, now)
     facts = [entry.kind, one_line(entry.title), f"waits {duration(now - entry.created)}"]
     facts += [f"for the role {one_line(entry.role)}"] if entry.role else []

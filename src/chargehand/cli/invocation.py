@@ -30,6 +30,11 @@ from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervise.resources import Resource
 from chargehand.supervisor import Supervisor
 
+try:
+    import pwd
+except ImportError:  # pragma: no cover - Windows has no such table
+    pwd = None  # type: ignore[assignment]
+
 Row = Sequence[object]
 
 
@@ -98,8 +103,8 @@ class Invocation:
         return self.supervisor(work=False)
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[Supervisor]:
-        """Open a supervisor that verifies or signs: with the chain key. Raises `WrongChainKey` when it is not the journal's."""
+    async def keyed(self) -> AsyncIterator[Supervisor]:
+        """Open a supervisor that verifies, signs or decides: with the chain key. Raises `WrongChainKey` when it is not the journal's."""
         self.needs_journal()
         async with self.supervisor(work=False, signs=True) as supervisor:
             await supervisor.check_chain_key()
@@ -116,7 +121,7 @@ class Invocation:
     ) -> Supervisor:
         """Return a supervisor of these settings, on a journal that is open already when one is given.
 
-        What drives runs or `signs` gets the chain key; what only looks or decides needs none.
+        What drives runs or `signs` gets the chain key; what only looks needs none.
         """
         settings = self.settings
         return Supervisor(
@@ -187,10 +192,16 @@ class Invocation:
 
 
 def _login() -> str:
+    """Return who is logged in: by the process's user id where there is one, because anybody can set LOGNAME and USER."""
+    if pwd is not None:
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return f"uid-{os.getuid()}"
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "somebody"
+        return "somebody"
 
 
 def _console(stream: Any) -> Console:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import json
+import hashlib
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -21,6 +21,7 @@ from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.reading import Since, Status, Until, Workflow
 from chargehand.cli.safe import as_json, one_line
 from chargehand.cli.unknown import run_named
+from chargehand.cli.writing import write_line, written_whole
 from chargehand.config import hash_secret
 from chargehand.demo import run_demo
 from chargehand.durable import ChainLink, RunRow
@@ -80,10 +81,11 @@ async def verify(
     heads = list(json_lines(against, "--against")) if against is not None else []
     found: list[str] = []
     count = 0
-    async with face.keeping() as supervisor:
+    async with face.keyed() as supervisor:
         with face.working("verifying") as step:
             async for row in _rows(face, supervisor, run):
                 found += await _broken(supervisor.journal.verify(row.number))
+                found += await _broken(_long_values(supervisor, row))
                 count += 1
                 step(count)
             if not run:
@@ -133,6 +135,21 @@ async def _broken(check: Any) -> list[str]:
     except JournalCorrupt as error:
         return [error.message]
     return []
+
+
+async def _long_values(supervisor: Supervisor, row: RunRow) -> None:
+    """Raise `JournalCorrupt` where a long value is not what was written: events hold its digest, and the chain holds events."""
+    for record in await supervisor.journal.load(row.number):
+        if b'"$blob"' not in record.payload:
+            continue
+        for value in record.event().payload.values():
+            if not isinstance(value, dict) or value.keys() != {"$blob", "bytes"}:
+                continue
+            content = await supervisor.journal.blob(row.number, str(value["$blob"]))
+            if hashlib.sha256(content).hexdigest()[:32] != value["$blob"]:
+                raise JournalCorrupt(
+                    f"The chain of run {row.id!r} does not hold at seq {record.seq}: a long value is not what was written."
+                )
 
 
 async def _against(supervisor: Supervisor, head: Any, where: str) -> list[str]:
@@ -187,7 +204,9 @@ async def export(
     status: Status = None,
     since: Since = None,
     until: Until = None,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write to this file, else to standard output.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write to this file, readable by you alone, else to standard output.")
+    ] = None,
 ) -> None:
     """Write runs and their events as JSON lines, without what is redacted."""
     now = time.time()
@@ -202,14 +221,14 @@ async def export(
         with _written(out, face) as file, face.working("exporting") as step:
             async for row in _rows(face, supervisor, run, **which):
                 if heads:
-                    _line(file, {"kind": "head", "run": row.id, "seq": row.seq, "hash": row.head.hex(), "status": row.status})
+                    write_line(file, {"kind": "head", "run": row.id, "seq": row.seq, "hash": row.head.hex(), "status": row.status})
                 else:
                     await _export_run(face, supervisor, row, file)
                 count += 1
                 step(count)
             if heads:
                 counts = await supervisor.journal.statistics()
-                _line(file, {"kind": "chain", "seq": counts["chain"], "hash": counts["chain_head"]})
+                write_line(file, {"kind": "chain", "seq": counts["chain"], "hash": counts["chain_head"]})
     if out is not None:
         if face.json:
             face.answer({"runs": count, "out": out})
@@ -218,33 +237,16 @@ async def export(
 
 
 async def _export_run(face: Invocation, supervisor: Supervisor, row: RunRow, file: TextIO) -> None:
-    _line(file, {"kind": "run", **run_form(row)})
+    write_line(file, {"kind": "run", **run_form(row, face.shown)})
     records = {record.seq: record for record in await supervisor.journal.load(row.number)}
     for event in await loaded(supervisor.journal, row.number):
         if event.seq in records:
-            _line(file, face.shown(record_form(row.id, records[event.seq], event)))
+            write_line(file, face.shown(record_form(row.id, records[event.seq], event)))
 
 
-def _line(file: TextIO, form: dict[str, Any]) -> None:
-    file.write((as_json(form) if file.isatty() else json.dumps(form, ensure_ascii=False)) + "\n")
-
-
-@contextmanager
-def _written(out: str | None, face: Invocation) -> Iterator[TextIO]:
-    """Open what is written to; a file appears whole or not at all."""
-    if out is None:
-        yield face.out.file  # type: ignore[misc]
-        return
-    path = Path(out)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInput(f"--out cannot be written: {out!r}: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+def _written(out: str | None, face: Invocation) -> AbstractContextManager[TextIO]:
+    """Open what is written to."""
+    return nullcontext(face.out.file) if out is None else written_whole(out)  # type: ignore[arg-type]
 
 
 # -- prune ----------
@@ -261,7 +263,7 @@ async def prune(
     bound = time_given(before, "--before", time.time())
     assert bound is not None
     done = 0
-    async with face.keeping() as supervisor:
+    async with face.keyed() as supervisor:
         with face.working("pruning") as step:
             if dry_run:
                 final = ("completed", "failed", "cancelled")
@@ -286,7 +288,7 @@ def principal(
     role: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="A role of theirs. May be given again.")] = None,
 ) -> None:
     """Print a hashed entry for the configuration. The secret comes from CHARGEHAND_SECRET or a prompt, never from an option."""
-    if not name.strip() or any(ord(char) < 32 for char in name):
+    if not name.strip() or not name.isprintable():
         raise InvalidInput(f"This is no name: {name!r}. Write who it is, in one line.")
     secret = face.variables.get("CHARGEHAND_SECRET")
     if secret is None:

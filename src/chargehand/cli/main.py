@@ -14,7 +14,7 @@ import typer
 
 import chargehand
 from chargehand.cli import deciding, inbox, keeping, reading, reference, replaying, running, steering, working
-from chargehand.cli.safe import as_json, one_line
+from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, InvalidInput, exit_status
 
 EXIT_INTERRUPTED = 130
@@ -106,7 +106,7 @@ def _usage(words: Sequence[str], error: BaseException) -> str:
 
 def _complain(words: Sequence[str], code: str, message: str, status: int) -> int:
     if "--debug" in words:
-        traceback.print_exc()
+        sys.stderr.write(plain(traceback.format_exc().rstrip()).replace("\n", "\n    ") + "\n")  # no line of it passes for ours
     if "--json" in words:
         print(as_json({"error": {"code": code, "message": message, "exit": status}}), file=sys.stderr)
     else:

@@ -10,6 +10,7 @@ import typer
 
 from chargehand.cli.forms import run_form
 from chargehand.cli.invocation import Invocation
+from chargehand.cli.safe import one_line
 from chargehand.durable import RunRow
 from chargehand.errors import EXIT_OK, EXIT_REFUSED, EXIT_WAITING
 from chargehand.supervise.log import loaded
@@ -30,15 +31,15 @@ async def posted(
 ) -> int:
     """Say that something is on disk, and with `wait` what the run made of it."""
     if said is not None and not face.json:
-        face.say(said)
+        face.say(one_line(said))
     taken, why, kept = await _answer(supervisor, row, mail) if wait else (None, None, False)
     after = await supervisor.row(row.id)
     if face.json:
-        face.answer({**mail, "run": run_form(after), "taken_up": taken, "why": why})
+        face.answer({**mail, "run": run_form(after, face.shown), "taken_up": taken, "why": why})
     elif taken:
         face.say(f"{'kept: nothing waits for it yet' if kept else 'taken up'}; run {row.id} is {after.status}")
     elif taken is False and why is not None:
-        face.say(f"ignored: {why}", "red")
+        face.say(f"ignored: {one_line(why)}", "red")
     elif taken is False:
         face.note(f"No worker has taken it up within {WAIT_SECONDS:g} s. It is on disk and counts as soon as one runs.", "yellow")
     elif not await supervisor.journal.workers():

@@ -19,6 +19,7 @@ from chargehand.core.account import Account, account_of
 from chargehand.core.history import History
 from chargehand.core.states import AgentState
 from chargehand.durable import RunRow, Waiting
+from chargehand.errors import JournalCorrupt
 from chargehand.events import Event
 from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.discover import reachable
@@ -76,7 +77,7 @@ async def runs(
         )
     more = rows[-1].number if len(rows) == limit else None
     if face.json:
-        face.answer({"runs": [run_form(row) for row in rows], "next": more})
+        face.answer({"runs": [run_form(row, face.shown) for row in rows], "next": more})
         return
     if not rows:
         face.note("No runs.")
@@ -86,7 +87,7 @@ async def runs(
             row.id,
             row.workflow,
             status_text(row),
-            " ".join(f"{name}={value}" for name, value in row.tags.items()),
+            _tags(face, row),
             moment(row.created),
             row.seq,
         )
@@ -119,7 +120,20 @@ def tell(face: Invocation, event: Event, started: float) -> None:
     if face.json:
         face.raw(as_json(event_form(seen)))
     else:
-        face.say(line_of(seen, started), style_of(seen))
+        face.say(_line(seen, started), style_of(seen))
+
+
+def _line(event: Event, started: float) -> str:
+    """Return an event's line. Raises `JournalCorrupt` when it does not say what an event of its type says."""
+    try:
+        return line_of(event, started)
+    except Exception as error:
+        raise damaged(f"Event {event.seq} ({event.type})", error) from error
+
+
+def damaged(what: str, error: Exception) -> JournalCorrupt:
+    """Return the error of something read that no driver wrote so."""
+    return JournalCorrupt(f"{what} cannot be read: {type(error).__name__}: {error}. `chargehand verify` tells which runs are whole.")
 
 
 # -- show ----------
@@ -143,13 +157,13 @@ async def show(
         events = await loaded(supervisor.journal, row.number)
         waits = await supervisor.waiting(run_id=run)
         now = supervisor.clock.now()
-    history, account = _understood(events, now)
+    history, account = _understood(run, events, now)
     unchecked, unknown = _unchecked(face, row, history, code or ())
     seen = [Event(event.seq, event.time, event.type, event.path, face.shown(event.payload)) for event in events]
     if face.json:
         face.answer(
             {
-                "run": run_form(row),
+                "run": run_form(row, face.shown),
                 "events": [event_form(event) for event in seen],
                 "effects": face.shown(_effects(history)),
                 "waiting": [face.shown(entry_form(entry, now)) for entry in waits],
@@ -160,31 +174,38 @@ async def show(
         return
     _show_head(face, row, seen[0])
     for event in seen:
-        face.say(line_of(event, row.created), style_of(event))
+        face.say(_line(event, row.created), style_of(event))
     _show_effects(face, _effects(history))
     _show_waits(face, waits)
     _show_unchecked(face, unchecked, unknown)
     _show_account(face, account)
 
 
-def _understood(events: Sequence[Event], now: float) -> tuple[History, Account | None]:
+def _understood(run: str, events: Sequence[Event], now: float) -> tuple[History, Account | None]:
     """Return what the events say in all; of a run whose payloads were erased, nothing but its events can be told."""
     if any(event.payload.get("$erased") for event in events):
         return History(), None
-    return History().fold_all(events), account_of(events, now)
+    try:
+        return History().fold_all(events), account_of(events, now)
+    except Exception as error:
+        raise damaged(f"The history of run {run!r}", error) from error
 
 
 def _show_head(face: Invocation, row: RunRow, first: Event) -> None:
-    face.say(f"{row.id}  {row.workflow}  {status_text(row)}", "bold")
+    face.say(one_line(f"{row.id}  {row.workflow}  {status_text(row)}"), "bold")
     facts = [f"environment {row.environment}", f"started {moment(row.created)}", f"last event {moment(row.updated)}"]
     if first.payload.get("deadline"):
         facts.append(f"deadline {moment(first.payload['deadline'])}")
     if row.tags:
-        facts.append("tags " + " ".join(f"{name}={value}" for name, value in row.tags.items()))
+        facts.append("tags " + _tags(face, row))
     if row.crashes:
         facts.append(f"{row.crashes} crashes without progress")
-    face.say(", ".join(facts))
+    face.say(one_line(", ".join(facts)))
     face.say()
+
+
+def _tags(face: Invocation, row: RunRow) -> str:
+    return " ".join(f"{name}={value}" for name, value in face.shown(dict(row.tags)).items())
 
 
 def _effects(history: History) -> list[dict[str, Any]]:
@@ -228,7 +249,7 @@ def _show_waits(face: Invocation, waits: Sequence[Waiting]) -> None:
     face.say()
     face.say("Waits for a person", "bold")
     for entry in waits:
-        face.say(f"{entry.id}  {entry.kind}: {one_line(entry.title, 200)}  ({', '.join(entry.decisions)})", "yellow")
+        face.say(one_line(f"{entry.id}  {entry.kind}: {one_line(entry.title, 200)}  ({', '.join(entry.decisions)})"), "yellow")
 
 
 def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, unknown: str) -> None:
@@ -241,7 +262,7 @@ def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, un
         face.say("Unchecked done-clauses: no gate holds these", "bold")
         for agent, clauses in unchecked.items():
             for clause in clauses:
-                face.say(f"{agent}: {one_line(clause)}", "yellow")
+                face.say(one_line(f"{agent}: {clause}"), "yellow")
 
 
 def _show_account(face: Invocation, account: Account | None) -> None:

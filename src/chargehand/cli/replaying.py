@@ -10,11 +10,12 @@ import typer
 from chargehand.cli.forms import run_form
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import workflows_at
-from chargehand.cli.reading import status_text
+from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import one_line
 from chargehand.cli.unknown import run_named
 from chargehand.durable import RunRow
 from chargehand.errors import EXIT_OK, EXIT_PARKED
+from chargehand.events import Event
 from chargehand.supervise.check import Check, Replayed
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
@@ -51,12 +52,17 @@ async def check_replay(
                     unknown += 1
                     continue
                 events = await loaded(supervisor.journal, row.number)
-                results.append((row, Check(supervisor.site, row, events).replay()))
+                results.append((row, _replayed(supervisor, row, events)))
                 step(len(results))
     bad = [result for result in results if result[1].outcome in _BAD]
     if face.json:
         face.answer(
-            {"checked": len(results), "bad": len(bad), "other_workflows": unknown, "runs": [_form(row, found) for row, found in results]}
+            {
+                "checked": len(results),
+                "bad": len(bad),
+                "other_workflows": unknown,
+                "runs": [_form(face, row, found) for row, found in results],
+            }
         )
     else:
         _say(face, bad)
@@ -73,6 +79,13 @@ async def check_replay(
     return EXIT_PARKED if bad else EXIT_OK
 
 
+def _replayed(supervisor: Supervisor, row: RunRow, events: list[Event]) -> Replayed:
+    try:
+        return Check(supervisor.site, row, events).replay()
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # what the workflow raises is in the result
+        raise damaged(f"The history of run {row.id!r}", error) from error
+
+
 async def _unfinished(face: Invocation, supervisor: Supervisor, ids: list[str] | tuple[str, ...]) -> AsyncIterator[RunRow]:
     if ids:
         for id in ids:
@@ -85,9 +98,9 @@ async def _unfinished(face: Invocation, supervisor: Supervisor, ids: list[str] |
         before = rows[-1].number
 
 
-def _form(row: RunRow, found: Replayed) -> dict[str, Any]:
+def _form(face: Invocation, row: RunRow, found: Replayed) -> dict[str, Any]:
     return {
-        "run": run_form(row),
+        "run": run_form(row, face.shown),
         "outcome": found.outcome,
         "why": found.why,
         "divergences": [{"path": one.path, "recorded": one.recorded, "code": one.code} for one in found.divergences],
@@ -98,7 +111,7 @@ def _form(row: RunRow, found: Replayed) -> dict[str, Any]:
 
 def _say(face: Invocation, bad: list[tuple[RunRow, Replayed]]) -> None:
     for row, found in bad:
-        face.say(f"{row.id}  {row.workflow}  {status_text(row)}: {found.outcome}", "bold")
+        face.say(one_line(f"{row.id}  {row.workflow}  {status_text(row)}: {found.outcome}"), "bold")
         if found.why:
             face.say(f"  {one_line(found.why)}", "red")
         for one in found.divergences:

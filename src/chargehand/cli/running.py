@@ -18,11 +18,11 @@ from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
 from chargehand.cli.reading import tell
 from chargehand.cli.resting import signals_waited_for, until_rest
-from chargehand.cli.safe import as_json, duration, one_line
+from chargehand.cli.safe import as_json, duration, one_line, short_json
 from chargehand.cli.timeline import verdicts_told
 from chargehand.cli.ways import quoted, ways
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
-from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput
+from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput, RunConflict
 from chargehand.supervise.call import Call
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
@@ -78,7 +78,10 @@ async def run(
         typer.Option("--fail-above", metavar="PERCENT", help="With --each: allow so many failures; start no more once they are exceeded."),
     ] = None,
     out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="With --each: write one line of JSON for each item, in their order.")
+        str | None,
+        typer.Option(
+            "--out", metavar="FILE", help="With --each: write one line of JSON for each item, in their order; readable by you alone."
+        ),
     ] = None,
     resources: Resources = None,
     approve: ApproveLevel = None,
@@ -110,7 +113,10 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
     assert supervisor.carrier is not None
     supervisor.carrier.only = {id}
     async with supervisor:
-        await supervisor.start(call, id, tags=options.tags, deadline=options.deadline, by=options.by)
+        try:
+            await supervisor.start(call, id, tags=options.tags, deadline=options.deadline, by=options.by)
+        except RunConflict as conflict:
+            raise _explained(face, conflict) from None
         telling = asyncio.create_task(_tell_progress(face, supervisor, id))
         try:
             row = await until_rest(supervisor, id, stay=stay)
@@ -130,9 +136,17 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
     return _not_completed(face, row, waits, signals, failure)
 
 
+def _explained(face: Invocation, conflict: RunConflict) -> RunConflict:
+    """Return the error with what is recorded and what was given, as far as it may be shown."""
+    if not conflict.difference:
+        return conflict
+    both = {name: {"recorded": recorded, "given": given} for name, (recorded, given) in conflict.difference.items()}
+    return RunConflict(f"{conflict.message} {short_json(face.shown(both), 300)}")
+
+
 def _completed(face: Invocation, row: RunRow, value: Any) -> int:
     if face.json:
-        face.answer({"run": run_form(row), "value": value})
+        face.answer({"run": run_form(row, face.shown), "value": value})
         return EXIT_OK
     face.note(f"{row.id} completed in {duration(row.updated - row.created)}", "green")
     face.raw(as_json(value, indent=2))
@@ -144,7 +158,7 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
     if face.json:
         record = failure.record() if isinstance(failure, Failure) else None if failure is None else {"message": failure.message}
         shown = [face.shown(entry_form(entry, row.updated)) for entry in waits]
-        face.answer({"run": run_form(row), "error": record, "waiting": shown, "signals": signals})
+        face.answer({"run": run_form(row, face.shown), "error": record, "waiting": shown, "signals": signals})
     elif failure is not None:
         standing = f" {row.standing} effects stand." if row.standing else ""
         face.note(

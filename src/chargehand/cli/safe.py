@@ -25,8 +25,13 @@ _ESCAPES = re.compile(
     """,
     re.VERBOSE,
 )
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-"""What is left of control characters, and those that turn the direction of reading: shown as a mark."""
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tabs and line breaks
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what turns the direction of reading, and the other line breaks
+    "\u00ad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is there and cannot be seen
+    "\ud800-\udfff]"  # halves of characters, which no terminal takes
+)
+"""What is left of control characters, and what would show a text as another than it is: shown as a mark."""
 
 
 def plain(text: object) -> str:
@@ -43,7 +48,7 @@ def one_line(text: object, limit: int | None = None) -> str:
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return JSON text that a terminal may print: control characters are written as escapes of JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}" if found[0] != "\n" else "\n", text)
+    return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def short_json(value: Any, limit: int = 160) -> str:
@@ -69,7 +74,7 @@ def _redacted(value: Any, names: frozenset[str]) -> Any:
 
 
 def _key(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(" ", "_").lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(" ", "_").replace(".", "_").lower()
 
 
 def _hidden(name: str, names: frozenset[str]) -> bool:
@@ -91,12 +96,23 @@ def holds_mark(value: Any) -> bool:
 
 def moment(time: float) -> str:
     """Return a time as this machine's own zone writes it."""
-    return datetime.datetime.fromtimestamp(time).astimezone().isoformat(sep=" ", timespec="seconds")
+    return datetime.datetime.fromtimestamp(_on_the_calendar(time), datetime.UTC).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def iso(time: float | None) -> str | None:
     """Return a time in UTC for JSON."""
-    return None if time is None else datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat().replace("+00:00", "Z")
+    if time is None:
+        return None
+    return datetime.datetime.fromtimestamp(_on_the_calendar(time), datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+_FIRST, _LAST = -62_135_510_400.0, 253_402_214_400.0
+"""2 January of the year 1 and 31 December 9999, in UTC: a day less than calendars have, for the sake of time zones."""
+
+
+def _on_the_calendar(time: float) -> float:
+    """Return a time that calendars have: a deadline in a million years is one all the same."""
+    return min(max(time, _FIRST), _LAST)
 
 
 def duration(seconds: float) -> str:

@@ -45,7 +45,7 @@ async def signal(
     that, and --wait tells.
     """
     carried = json_given(value, "--value")
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         row = await _open_run(face, supervisor, run)
         by = face.person(as_)
         names = signals_waited_for(await loaded(supervisor.journal, row.number))
@@ -54,7 +54,7 @@ async def signal(
         await supervisor.signal(run, name, carried, by=by)
         mail = {"kind": "signal", "name": name, "waits_for": names, "checked": checked}
         if not face.json:
-            face.say(f"signal {one_line(name)} sent to {run}")
+            face.say(f"signal {one_line(name)} sent to {one_line(run)}")
         if not wait:
             _say_what_waits(face, row, name, names, checked=checked)
         return await posted(face, supervisor, row, mail, wait)
@@ -82,7 +82,7 @@ async def resume(
     wait: Wait = False,
 ) -> int:
     """Let a run go on that is parked as a whole: diverged, broken or poison."""
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         row = await _open_run(face, supervisor, run)
         if row.status != "parked" or row.reason not in ("diverged", "broken", "poison"):
             raise DecisionRefused(
@@ -112,7 +112,7 @@ async def cancel(
     wait: Wait = False,
 ) -> int:
     """Cancel a run: what it did is undone, as far as it can be."""
-    async with face.reading() as supervisor:
+    async with face.keyed() as supervisor:
         row = await _open_run(face, supervisor, run)
         await supervisor.cancel(run, reason_given(reason), by=face.person(as_))
         return await posted(face, supervisor, row, {"kind": "cancel"}, wait, said=f"{run} is to be cancelled")

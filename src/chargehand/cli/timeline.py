@@ -202,4 +202,4 @@ def line_of(event: Event, started: float) -> str:
     """Return the whole line of an event: how long after the start, where, what."""
     since = duration(event.time - started)
     where = one_line(event.path) or "run"
-    return f"{event.seq:>5}  +{since:<10} {where}  {told(event)}"
+    return f"{event.seq:>5}  +{since:<10} {where}  {told(event)}".replace("\n", " ")

@@ -15,7 +15,7 @@ from chargehand.cli.given import seconds_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import resources_for, workflows_at
 from chargehand.cli.running import PANEL, ApproveLevel, Resources
-from chargehand.cli.safe import as_json, plain
+from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import BadConfiguration, InvalidInput
 from chargehand.supervise.telemetry import RunLogFilter
 from chargehand.supervisor import Supervisor
@@ -103,19 +103,20 @@ def _announce(face: Invocation, supervisor: Supervisor, what: str) -> None:
     if face.json:
         face.raw(as_json(about))
     elif what == "started":
-        face.raw(f"worker {about['worker']} serves {about['environment']} on {about['journal']}: {', '.join(sorted(supervisor.workflows))}")
+        serves = f"serves {about['environment']} on {about['journal']}: {', '.join(sorted(supervisor.workflows))}"
+        face.raw(one_line(f"worker {about['worker']} {serves}"))
     else:
         face.raw(f"worker {about['worker']} {what}")
 
 
 class _Plain(logging.Formatter):
-    """Log lines hold foreign text too."""
+    """Log lines hold foreign text too: none of it may steer a terminal, or look like a line of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line without terminal control, with the run and the call that it is about."""
+        """Return the record without terminal control, with the run and the call that it is about; its further lines are set in."""
         where = " ".join(part for part in (record.__dict__.get("run"), record.__dict__.get("path")) if part)
         record.where = f"[{where}] " if where else ""
-        return plain(super().format(record))
+        return plain(super().format(record)).replace("\n", "\n    ")
 
 
 def _log(level: str) -> None:

@@ -22,6 +22,7 @@ from chargehand.errors import ChargehandError, JournalError, KeyHeld
 from chargehand.supervise import approvals, pivot, saga, waiting
 from chargehand.supervise.definitions import EffectDefinition
 from chargehand.supervise.log import Draft, Part
+from chargehand.supervise.seals import is_sealed
 from chargehand.supervise.steps import Wanted
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list
     if driver.history.ended is not None:
         raise Unfit("the run has ended")
     body = letter.body
+    if not is_sealed(driver.site.journal.chain_key, driver.row.id, letter.kind, letter.time, body):
+        raise Unfit("it does not bear the seal of the journal's key: whoever left it does not have the key")
     match letter.kind:
         case "signal":
             return [_signal(driver, body)]
@@ -230,6 +233,8 @@ def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, An
     if (entry.path == "" and driver.history.pivoted is not None) or entry.path in driver.history.scope_pivots:
         return pivot.decided(driver.history, entry.path, body)
     if isinstance(state, EffectState):
+        if entry.kind == "approval":
+            _check_approver(driver, state, entry, body)
         return _decided_on_effect(driver, state, entry.kind, body)
     if state is not None and state.settled is not None:
         raise Unfit(f"{entry.path} has been answered already")
@@ -290,14 +295,23 @@ def _definition(driver: RunDriver, effect: EffectState) -> EffectDefinition[...,
     return definition
 
 
-def _refuse_starter(driver: RunDriver, definition: EffectDefinition[..., Any], person: Mapping[str, Any]) -> None:
-    if definition.approval.not_starter and person.get("id") == driver.history.started.get("by"):
+def _check_approver(driver: RunDriver, effect: EffectState, entry: Waiting, body: Mapping[str, Any]) -> None:
+    """Hold a decision about a proposed call against the code and the events; the list of what waits is only a projection."""
+    proposal, person = effect.proposal or {}, _by(body)
+    if entry.digest != proposal.get("approves") or entry.shows.get("arguments") != proposal.get("args"):
+        raise Unfit("what the list of what waits shows is not what was proposed; somebody has changed it")
+    definition = driver.effect_definition(effect)
+    if definition is None:
+        return
+    if definition.approval.role is not None and definition.approval.role not in person.get("roles", ()):
+        raise Unfit(f"{person.get('id')!r} does not have the role {definition.approval.role!r}")
+    starter = driver.history.started.get("by")
+    if body["decision"] != "reject" and definition.approval.not_starter and person.get("id") == starter:
         raise Unfit("who started the run may not approve it")
 
 
 def _approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
     definition, approver = _definition(driver, effect), _by(body)
-    _refuse_starter(driver, definition, approver)
     voters = {vote["by"]["id"] for vote in effect.votes} | {approver.get("id")}
     payload = {"by": approver, "reason": body.get("reason"), "approves": (effect.proposal or {}).get("approves")}
     if len(voters) < definition.approval.votes:
@@ -308,7 +322,6 @@ def _approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) ->
 def _edit_and_approve(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
     """Approve with other arguments. An edit voids other votes and counts as the editor's own."""
     definition = _definition(driver, effect)
-    _refuse_starter(driver, definition, _by(body))
     arguments = definition.contract.from_record(body.get("value") or {})
     record = definition.contract.to_record(arguments)
     bound = approvals.digest(driver, definition, arguments)

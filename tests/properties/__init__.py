@@ -1,0 +1,1 @@
+"""Properties: sentences that hold for every value, tried with values that nobody thought of."""
