@@ -35,10 +35,10 @@ ROOT = str(Path(__file__).parents[2])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from examples.incident import __main__ as incident  # noqa: E402
+from examples.incident import case as incident  # noqa: E402
 from examples.incident.workflow import Rehearsal as IncidentRehearsal  # noqa: E402
 from examples.incident.workflow import StatusPage, report_incident  # noqa: E402
-from examples.invoices import __main__ as invoices  # noqa: E402
+from examples.invoices import case as invoices  # noqa: E402
 from examples.invoices.workflow import Archive, Ledger, Rehearsal, reconcile_batch  # noqa: E402
 
 from examples import procurement  # noqa: E402
