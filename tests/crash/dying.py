@@ -99,6 +99,7 @@ class Left:
 
 async def live(name: str, kind: Kind, folder: str, left: Left | None, life: Life) -> tuple[Left, End | None]:
     """Live a process's life on what the last one left, until the example has ended or death comes."""
+    hushed()
     example, clock = ALL[name], FakeClock() if left is None else FakeClock(left.now)
     book = Book([] if left is None else left.facts)
     inner = kind.open(None if left is None else left.content, clock, folder)
@@ -123,6 +124,17 @@ async def live(name: str, kind: Kind, folder: str, left: Left | None, life: Life
     end = await end_of(supervisor, ids_of(example), book.facts(), kind, inner)
     await supervisor.close()
     return Left(None, book.facts(), clock.now(), done=True), end
+
+
+def hushed() -> None:
+    """Have nobody report what became of the tasks of the dead; whatever else a task leaves unread is reported."""
+    loop = asyncio.get_running_loop()
+
+    def heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), Death):
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(heard)
 
 
 async def _play(supervisor: Any, world: World, clock: FakeClock, example: Example) -> None:

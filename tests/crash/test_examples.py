@@ -23,7 +23,7 @@ from chargehand.supervise.call import Call
 
 from .clock import FakeClock
 from .comparing import check_life
-from .dying import Life, Mortal, buried
+from .dying import Life, Mortal, buried, hushed
 from .example import Example
 from .instants import InMemory, Recorder
 from .outside import Outside
@@ -172,6 +172,7 @@ async def test_every_instant(name: str) -> None:
 
 async def lived(shown: Shown, deaths: Sequence[int]) -> tuple[Any, Any, Life]:
     """Die after so many points of each life, then live to the end; return the end, the world and the last life."""
+    hushed()
     kind, content, changed, now = InMemory(), None, shown.world(), FakeClock().now()
     for count in [*deaths, None]:
         clock, life = FakeClock(now), Life(left=count)
