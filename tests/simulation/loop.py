@@ -80,7 +80,8 @@ class SeededLoop(asyncio.BaseEventLoop):
     def _keep(self, loop: Any, work: Any, context: Any = None) -> Any:
         task: Any = asyncio.Task(work, loop=loop, context=context)
         task._log_destroy_pending = False
-        self.kept.append((task, (context or contextvars.copy_context()).get(current_place) or self.world))
+        made_in: Any = context or contextvars.copy_context()
+        self.kept.append((task, made_in.get(current_place) or self.world))
         return task
 
     # -- time ----------
@@ -91,14 +92,18 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     # -- order ----------
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         """Put a handle at the end of its place's queue."""
         self._check_closed()
         handle = asyncio.Handle(callback, args, self, context)
         self._enqueue(handle)
         return handle
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         """Only the asyncio runner may ask for this, and it runs in this very thread."""
         return self.call_soon(callback, *args, context=context)
 
@@ -117,7 +122,7 @@ class SeededLoop(asyncio.BaseEventLoop):
             if able:
                 break
             if not self._jump():
-                if self._stopping:
+                if self._stopping:  # type: ignore[attr-defined]
                     return
                 raise Forbidden("nothing is ready and nothing is due: the simulation waits for ever")
         place = able[0] if len(able) == 1 else self._random.choice(able)
@@ -171,7 +176,7 @@ class SeededLoop(asyncio.BaseEventLoop):
     def _check_closed(self) -> None:
         """Do nothing: what the dead left may still want something when it is collected, after the seed is over."""
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Refuse: threads have an order of their own."""
         raise Forbidden(f"a thread was asked for, to run {func!r}")
 

@@ -14,7 +14,7 @@ from chargehand.core.history import History
 from chargehand.durable import Census, Commit
 from chargehand.failures import Classified, classify
 from chargehand.journals import memory
-from chargehand.supervise import effects, mail, rungs, saga, steps
+from chargehand.supervise import approvals, effects, kept, mail, rungs, saga, steps
 from chargehand.supervise.effects import Work
 from chargehand.supervise.log import Part, RunLog, Standing
 from chargehand.supervise.matching import Matching
@@ -140,7 +140,7 @@ def _late_yes() -> list[Change]:
         (mail, "check_decision", check),
         (chargehand.supervisor, "check_decision", check),
         (RunDriver, "event_at", patient),
-        (effects.approvals, "still_fits", effects.approvals.covers),
+        (approvals, "still_fits", approvals.covers),
     ]
 
 
@@ -166,7 +166,7 @@ def _rejected_attempts_stay() -> list[Change]:
     def everything(found: Sequence[Any], used: Collection[str]) -> set[str]:
         return {effect.path for effect in found}
 
-    return [(rungs.kept, "kept", everything)]
+    return [(kept, "kept", everything)]
 
 
 def _key_taken_by_force() -> list[Change]:
@@ -192,7 +192,7 @@ def _bare_undo_repeated() -> list[Change]:
 
 
 def _approved_is_not_done() -> list[Change]:
-    return [(Work, "arguments", lambda self: self.call.arguments), (effects.approvals, "still_fits", lambda *_: True)]
+    return [(Work, "arguments", lambda self: self.call.arguments), (approvals, "still_fits", lambda *_: True)]
 
 
 def _signals_overtake() -> list[Change]:

@@ -61,7 +61,7 @@ async def branch(node: dict[str, Any], suffix: str) -> str:
     return "branch"
 
 
-WORKFLOWS = [simulated, simulated_undoing, branch]
+WORKFLOWS: list[Any] = [simulated, simulated_undoing, branch]
 
 
 def _saw(text: str) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import chargehand.supervise.gates
-import chargehand.supervisor
+from chargehand import starting
 from chargehand.durable import Census, Claimed, Commit, Created, NewMail, NewRun
 from chargehand.errors import ChargehandError, JournalError
 from chargehand.events import Record
+from chargehand.supervise import gates
 
 from .faults import Death, Faults, faults_of
 from .loop import Place, SeededLoop
@@ -321,9 +321,13 @@ class _Drawn:
 @contextmanager
 def determined(number: int) -> Iterator[None]:
     """Replace what is drawn and measured outside of the ports, and keep the garbage collector from ending anything early."""
-    secrets, counter = chargehand.starting.secrets, chargehand.supervise.gates.perf_counter
-    chargehand.starting.secrets = _Drawn(Random(f"runs {number}"))  # type: ignore[assignment, misc]
-    chargehand.supervise.gates.perf_counter = lambda: 0.0
+    places: list[tuple[Any, str, Any]] = [
+        (starting, "secrets", _Drawn(Random(f"runs {number}"))),
+        (gates, "perf_counter", lambda: 0.0),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for owner, name, value in places:
+        setattr(owner, name, value)
     unraisable, sys.unraisablehook = sys.unraisablehook, lambda _: None
     enabled = gc.isenabled()
     gc.disable()
@@ -331,8 +335,8 @@ def determined(number: int) -> Iterator[None]:
     try:
         yield
     finally:
-        chargehand.starting.secrets = secrets  # type: ignore[misc]
-        chargehand.supervise.gates.perf_counter = counter
+        for owner, name, value in before:
+            setattr(owner, name, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what a dead process had not begun is never awaited
             gc.collect()
