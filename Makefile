@@ -21,7 +21,7 @@ test: setup  ## the tests that take well under ten minutes
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: setup  ## the real kills, the whole recorded data, the wheel
-	$(BIN)/python -m pytest -m slow --timeout 900
+	$(BIN)/python -m pytest -n 2 -m slow --timeout 900
 
 test-all: test test-slow  ## every test
 
