@@ -402,6 +402,12 @@ class Fenced(JournalError):
     code = "fenced"
 
 
+class Overtaken(JournalError):
+    """What an operation wanted to write about an effect no longer fits: another word about it came first. It looks again."""
+
+    code = "overtaken"
+
+
 class KeyHeld(JournalError):
     """A business key is taken. Carries who holds it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,9 +28,12 @@ from chargehand import (
     retry,
     saga,
     sleep,
+    wait_signal,
     workflow,
 )
+from chargehand.core.history import History
 from chargehand.durable import NewMail
+from chargehand.supervise.log import Part, RunLog, Standing, loaded
 from chargehand.testing import Supervised
 
 ANN = Person("ann")
@@ -417,3 +421,106 @@ async def test_who_has_a_run_go_on_after_its_deadline_lifts_it(supervised: Super
     await supervised.supervisor.decide(entry, Decision("go on"), by=ANN)
     await supervised.advance(1000)
     assert await run.result() == "slept"
+
+
+# -- processes that stand still ----------
+
+
+async def test_who_stands_still_while_asking_sends_nothing(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stands still between asking whether the run is its own and hearing the answer asks once more before it sends."""
+    MADE.clear()
+    run = await supervised.start(waits_for_go())
+    await supervised.rest()
+    journal, clock = supervised.supervisor.journal, supervised.clock
+    append, still_mine = journal.append, journal.still_mine
+    asked: list[bool] = []
+
+    async def late(commit: Any) -> Any:
+        records = await append(commit)
+        if any(record.type == "effect.intended" for record in records):
+            clock.advance(55)  # the answer took longer than the lease allows: the driver asks before it sends
+        return records
+
+    async def slow_answer(number: int, epoch: int) -> bool:
+        mine = await still_mine(number, epoch)
+        asked.append(mine)
+        if len(asked) == 1:
+            clock.advance(300)
+            stored = journal._store.runs[number]  # type: ignore[attr-defined]
+            stored.row = replace(stored.row, epoch=epoch + 1, owner=await journal.enlist())
+        return mine
+
+    monkeypatch.setattr(journal, "append", late)
+    monkeypatch.setattr(journal, "still_mine", slow_answer)
+    await supervised.supervisor.signal(run.id, "go", 1)
+    while len(asked) < 2:
+        await asyncio.sleep(0.001)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (asked, MADE) == ([True, False], [])
+
+
+@workflow(name="waits for go")
+async def waits_for_go() -> str:
+    """Charge when told to."""
+    await wait_signal("go", int)
+    return await charge("zombie")
+
+
+@workflow(name="orders")
+async def orders() -> str:
+    """Order once somebody said yes."""
+    return await ordered("thing")
+
+
+async def test_a_run_that_comes_back_to_a_worker_is_driven_there(supervised: Supervised) -> None:
+    """This worker stood still; another took the run over, wrote something and died. The old driver here still waits for a person."""
+    run = await supervised.start(orders())
+    (entry,) = await supervised.waiting()
+    site, journal, row = supervised.supervisor.site, supervised.supervisor.journal, await supervised.supervisor.row(run.id)
+    stored = journal._store.runs[row.number]  # type: ignore[attr-defined]
+    stored.row = replace(row, owner="dead worker", epoch=row.epoch + 1, status="running")
+    history = History().fold_all(await loaded(journal, row.number))
+    log = RunLog(
+        journal,
+        site.clock,
+        stored.row,
+        history,
+        standing=lambda: Standing("running", None, None),
+        folded=lambda event: None,
+        wake=lambda: None,
+    )
+    proposal = history.effect("ordered").proposal
+    assert proposal is not None
+    approved = {"by": {"id": "ann", "roles": []}, "approves": proposal["approves"]}
+    log.put(Part([("effect.approved", "ordered", approved)], closed=[entry.id]))
+    await log.flush()
+    await supervised.advance(100)
+    assert await run.status() == "completed"
+
+
+# -- done by hand ----------
+
+
+@effect(name="approved wire", final=True)
+async def approved_wire(ref: str, idempotency_key: str = injected()) -> str:
+    """Send what cannot be taken back once somebody said yes."""
+    return "receipt"
+
+
+@workflow(name="wires by hand")
+async def wires_by_hand() -> str:
+    """Fail behind a final effect."""
+    await charge("before")
+    await approved_wire("final")
+    fail("after")
+    return "never"
+
+
+async def test_a_final_effect_that_was_done_by_hand_is_a_pivot(supervised: Supervised) -> None:
+    """What cannot be taken back is final also when a person did it: the rollback stops there and asks."""
+    await supervised.start(wires_by_hand())
+    (entry,) = await supervised.waiting()
+    await supervised.supervisor.decide(entry, DoneByHand("receipt"), by=ANN)
+    (entry,) = await supervised.waiting()
+    assert entry.decisions == ("go on", "undo", "leave")

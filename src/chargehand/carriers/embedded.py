@@ -314,7 +314,10 @@ class EmbeddedCarrier:
         """Drive a claimed run, unless it has to wait for its turn."""
         row = claim.row
         if row.number in self._tasks:
-            self._next[row.number] = claim  # its last driver has left it but is not gone yet
+            self._next[row.number] = claim  # its last driver is not gone yet
+            old = self._drivers.get(row.number)
+            if old is None or old.row.epoch < row.epoch - 1:
+                self._tasks[row.number].cancel()  # it lost the run to somebody who lost it too, and does not know it
         elif self.room.begins(row):
             self.drive(row, silent_owner=claim.before if claim.after == "silent" else None)
         else:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
@@ -25,7 +25,7 @@ from chargehand.core.identity import base_key, key_of
 from chargehand.core.lifecycle import OPEN_STAGES
 from chargehand.core.states import EffectState
 from chargehand.durable import FINAL_STATUSES, KeyChange, KeySet, KeyShare, KeyTake
-from chargehand.errors import ChargehandError, Failure, KeyConflict, KeyHeld, NotDone, Rejected, WrongEnvironment
+from chargehand.errors import ChargehandError, Failure, KeyConflict, KeyHeld, NotDone, Overtaken, Rejected, WrongEnvironment
 from chargehand.failures import Classified, classify
 from chargehand.supervise import approvals, telemetry, unsent, waiting
 from chargehand.supervise.budgets import Meter, current_meter
@@ -53,7 +53,8 @@ async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
     while effect.settled is None:
         if work.too_late:
             await work.leave()
-        await work.step()
+        with suppress(Overtaken):  # a person's word, or a rollback, came first: look again
+            await work.step()
 
 
 class Work:

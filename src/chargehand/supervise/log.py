@@ -21,6 +21,8 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from chargehand.contracts import VALUE_BYTES_MAX
 from chargehand.core.history import History
+from chargehand.core.lifecycle import EFFECT_MOVES, Stage
+from chargehand.core.states import EffectState
 from chargehand.durable import (
     BLOB_BYTES,
     FINAL_STATUSES,
@@ -36,7 +38,7 @@ from chargehand.durable import (
     RunStatus,
     Waiting,
 )
-from chargehand.errors import JournalError, KeyHeld, TooLarge, Unserialisable
+from chargehand.errors import JournalError, KeyHeld, Overtaken, TooLarge, Unserialisable
 from chargehand.events import Event, Record, chain_hash
 
 logger = logging.getLogger("chargehand")
@@ -197,7 +199,7 @@ class RunLog:
     async def flush(self, *, leave: bool = False, close_all: bool = False) -> None:
         """Write what is queued. `Fenced` and other journal errors end the driver; nothing of the failed batch is folded."""
         while self.pending or leave or close_all:
-            parts = self._take()
+            parts = self._fitting(self._take())
             final = not self.pending
             try:
                 await self._write(parts, leave=leave and final, close_all=close_all and final)
@@ -221,6 +223,25 @@ class RunLog:
         while self.pending and not self.pending[0].alone:
             taken.append(self.pending.pop(0))
         return taken
+
+    def _fitting(self, parts: list[Part]) -> list[Part]:
+        """Refuse the parts whose events about an effect no longer fit: what is on disk, or ahead of them here, came first."""
+        stages: dict[str, Stage] = {}
+        for part in list(parts):
+            moves: dict[str, Stage] = {}
+            for kind, path, _ in part.drafts:
+                effect = self.history.calls.get(path) if kind.startswith(("effect.", "undo.")) else None
+                if not isinstance(effect, EffectState):
+                    continue
+                stage = EFFECT_MOVES.get((moves.get(path, stages.get(path, effect.stage)), kind))
+                if stage is None:
+                    parts.remove(part)
+                    _refuse([part], Overtaken(f"{kind} at {path!r} came too late: something else about the effect was written first."))
+                    break
+                moves[path] = stage
+            else:
+                stages |= moves
+        return parts
 
     async def _write(self, parts: list[Part], *, leave: bool, close_all: bool) -> None:
         batch = _Batch(self.time())

@@ -341,9 +341,12 @@ def _reject(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> 
 
 def _done(driver: RunDriver, effect: EffectState, body: Mapping[str, Any]) -> list[Draft]:
     """The person says that it is done and what came of it; the result is checked like any other."""
-    codec = _definition(driver, effect).contract.result
+    definition = _definition(driver, effect)
+    codec = definition.contract.result
     form = codec.to_json(codec.from_json(body.get("value")))
     payload: dict[str, Any] = {"v": form, "by": _by(body)}
+    if definition.options.final:
+        payload["final"] = True
     if not effect.key:  # never sent: its undo needs a key of its own all the same
         payload["key"] = key_of(base_key(driver.seed, effect.path, None), effect.generation)
     return [("effect.done", effect.path, payload)]

@@ -70,10 +70,13 @@ class Operations(Holding):
         since = self.clock.monotonic() - self.log.committed_at
         if since + (timeout or 0.0) < self.site.silent_after:
             return
-        asked = self.clock.monotonic()
-        if not await self.site.journal.still_mine(self.row.number, self.row.epoch):
-            raise Fenced(f"Run {self.row.id!r} was taken over while this process stood still; {path} was not sent.")
-        self.log.committed_at = asked
+        while True:
+            asked = self.clock.monotonic()
+            if not await self.site.journal.still_mine(self.row.number, self.row.epoch):
+                raise Fenced(f"Run {self.row.id!r} was taken over while this process stood still; {path} was not sent.")
+            self.log.committed_at = asked
+            if self.clock.monotonic() - asked < self.site.silent_after:
+                return  # else it stood still again before it heard the answer
 
     def dice(self, path: str, n: int) -> float:
         """Return a number in [0, 1) that depends on the run, the path and `n` only."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from chargehand.core.identity import undo_key
 from chargehand.core.lifecycle import OPEN_STAGES
 from chargehand.core.states import EffectState
 from chargehand.durable import KeyChange, KeySet
-from chargehand.errors import KeyHeld, NotDone
+from chargehand.errors import KeyHeld, NotDone, Overtaken
 from chargehand.failures import classify
 from chargehand.supervise import pivot, telemetry, waiting
 from chargehand.supervise.failing import paths_of, recorded_failure
@@ -99,8 +99,9 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, 
     line = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
     stands: list[EffectState] = []
     for effect in found:
-        if effect.stage in OPEN_STAGES and not effect.final:
-            await _settle_doubt(driver, effect)
+        while effect.stage in OPEN_STAGES and not effect.final:
+            with suppress(Overtaken):  # a person's word came first: look again
+                await _settle_doubt(driver, effect)
         if effect.stage in ("undoing", "undo backoff", "undo letter"):
             await undo(driver, effect)
         elif effect.stage == "done":
@@ -218,23 +219,28 @@ async def undo(driver: RunDriver, effect: EffectState) -> None:
     """Undo one effect, from wherever its undo stands. Ends when it is undone or a person accepted that it stands."""
     definition = driver.effect_definition(effect)
     while effect.stage not in _NOTHING_TO_UNDO:
-        if effect.stage == "undo letter":
-            if _withdrawn(driver, effect.facts["letter"]["seq"]):
-                await _letter(driver, effect, definition, effect.facts["letter"]["why"], shared=effect.facts["letter"]["shared"])
-            await driver.event_at(effect.path)
-        elif definition is None or definition.undo is None:
-            await _letter(driver, effect, None, "this process does not know the effect's code; start one that does")
-        elif effect.stage == "undo backoff" and effect.due is not None and effect.due > driver.clock.now():
-            await driver.until(effect.due, effect.path)
-        elif effect.stage == "undoing" and not _undo_is_keyed(definition):
-            await _letter(
-                driver,
-                effect,
-                definition,
-                "the process died while it was being undone, and the undo takes no key: it may have happened",
-            )
-        else:
-            await _try_undo(driver, effect, definition)
+        with suppress(Overtaken):  # a person's word came first: look again
+            await _undo_step(driver, effect, definition)
+
+
+async def _undo_step(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> None:
+    if effect.stage == "undo letter":
+        if _withdrawn(driver, effect.facts["letter"]["seq"]):
+            await _letter(driver, effect, definition, effect.facts["letter"]["why"], shared=effect.facts["letter"]["shared"])
+        await driver.event_at(effect.path)
+    elif definition is None or definition.undo is None:
+        await _letter(driver, effect, None, "this process does not know the effect's code; start one that does")
+    elif effect.stage == "undo backoff" and effect.due is not None and effect.due > driver.clock.now():
+        await driver.until(effect.due, effect.path)
+    elif effect.stage == "undoing" and not _undo_is_keyed(definition):
+        await _letter(
+            driver,
+            effect,
+            definition,
+            "the process died while it was being undone, and the undo takes no key: it may have happened",
+        )
+    else:
+        await _try_undo(driver, effect, definition)
 
 
 def _undo_is_keyed(definition: EffectDefinition[..., Any]) -> bool:
