@@ -51,7 +51,7 @@ def test_an_unknown_entry_is_told_with_what_became_of_it(cli: Command, command: 
         ("order-1024/charge", "Did you mean 'order-1042/charge'?"),
         ("order-1042/chrage", "Did you mean 'order-1042/charge'?"),
         ("done-1", "Run 'done-1' has ended: it is completed, and nothing in it waits for a person."),
-        ("done-1/charge", "'done-1/charge' does not wait for a person: done: \"r-50\""),
+        ("done-1/charge", "'done-1/charge' does not wait for a person: done"),
         ("listens", "Run 'listens' exists: it is waiting, and nothing in it waits for a person."),
         ("zzzz", "Nothing of the id 'zzzz' waits for a person, and no run has it. `chargehand inbox` lists what waits."),
     ):

@@ -99,6 +99,7 @@ class Left:
 
 async def live(name: str, kind: Kind, folder: str, left: Left | None, life: Life) -> tuple[Left, End | None]:
     """Live a process's life on what the last one left, until the example has ended or death comes."""
+    hushed()
     example, clock = ALL[name], FakeClock() if left is None else FakeClock(left.now)
     book = Book([] if left is None else left.facts)
     inner = kind.open(None if left is None else left.content, clock, folder)
@@ -125,6 +126,17 @@ async def live(name: str, kind: Kind, folder: str, left: Left | None, life: Life
     return Left(None, book.facts(), clock.now(), done=True), end
 
 
+def hushed() -> None:
+    """Have nobody report what became of the tasks of the dead; whatever else a task leaves unread is reported."""
+    loop = asyncio.get_running_loop()
+
+    def heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), Death):
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(heard)
+
+
 async def _play(supervisor: Any, world: World, clock: FakeClock, example: Example) -> None:
     await supervisor.carrier.start()
     await play_all(supervisor, world, clock, example)
@@ -134,6 +146,12 @@ async def _bury(supervisor: Any, before: set[asyncio.Task[Any]]) -> None:
     """Drop a dead process's tasks and threads."""
     supervisor.carrier._stop_beating.set()
     supervisor.carrier._draining = True
+    await buried(before)
+    supervisor.site.threads.shutdown(wait=False)
+
+
+async def buried(before: set[asyncio.Task[Any]]) -> None:
+    """Drop every task that was not there before."""
     for _ in range(20):
         strays = asyncio.all_tasks() - before - {asyncio.current_task()}
         if not strays:
@@ -141,7 +159,6 @@ async def _bury(supervisor: Any, before: set[asyncio.Task[Any]]) -> None:
         for task in strays:
             task.cancel()
         await asyncio.wait(strays, timeout=0.5)
-    supervisor.site.threads.shutdown(wait=False)
 
 
 async def dies_and_goes_on(name: str, kind: Kind, folder: str, expected: End, deaths: Sequence[int], *, inside: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ catalogue. What a plan orders has a name of its own each time, so that the servi
 from __future__ import annotations
 
 import random as dice_of
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,7 +133,8 @@ async def perform_one(node: Plan, turn: str) -> Any:
         case ["sleep", seconds]:
             return await sleep(seconds)
         case ["now"]:
-            return now().isoformat()
+            await plain_note(now().isoformat())  # a replay that read another time would diverge here
+            return "the time"
         case ["uuid"]:
             return uuid4().hex
         case ["signal", name]:
@@ -182,6 +184,15 @@ AGENTS = ["buyer", "modest", "quitter", "leader", "stumbler"]
 INNER = ["all", "loop", "either", "try", "saga", "inside", "gather"]
 
 
+class Named(dict[tuple[str, str], Sequence[Trouble]]):
+    """Troubles by the name in a plan: whatever bears it has them anew in each round of a loop and in each branch."""
+
+    def get(self, place: tuple[str, str], default: Any = ()) -> Any:
+        """Return the troubles of a service with an order."""
+        tool, ref = place
+        return super().get((tool, re.split(r"[./]", ref)[0]), default)
+
+
 @dataclass
 class Drawing:
     """A plan being drawn. `names` counts the names given out; `alike`: whether undos come in one order only."""
@@ -189,7 +200,7 @@ class Drawing:
     dice: dice_of.Random
     names: int = 0
     alike: bool = True
-    troubles: dict[tuple[str, str], Sequence[Trouble]] = field(default_factory=dict)
+    troubles: Named = field(default_factory=Named)
     signals: list[tuple[str, str]] = field(default_factory=list)
     accounts: list[str] = field(default_factory=lambda: ["one", "two"])
     agents: int = 2

@@ -38,10 +38,6 @@ class SqliteBook(Book):
             with self._connection:
                 self._connection.executemany("INSERT INTO facts(what, tool, ref, key) VALUES (?, ?, ?, ?)", self._facts[known:])
 
-    def count(self) -> int:
-        """Return how many facts there are."""
-        return len(self._facts)
-
     def written(self) -> list[Fact]:
         """Return all facts as the file has them."""
         return [Fact(*row) for row in self._connection.execute("SELECT what, tool, ref, key FROM facts ORDER BY number")]

@@ -126,7 +126,7 @@ async def account(group: int, number: int) -> str:
     return await open_account(f"group {group}")
 
 
-MARKET = [shop, give_back, wait, crew, give_up, jam, letter, regret, poison, account]
+MARKET: list[Any] = [shop, give_back, wait, crew, give_up, jam, letter, regret, poison, account]
 STALLS: list[Callable[[int], Call[Any]]] = [shop, give_back, wait, crew]
 
 

@@ -370,3 +370,50 @@ async def test_an_agents_effects_are_undone_newest_first(supervised: Supervised)
     await supervised.rest()
     await supervised.advance(10)
     assert MADE == ["second", "first", "undo first", "undo second"]
+
+
+# -- deadlines ----------
+
+
+@effect(name="stuck", undo=lose)
+async def stuck(ref: str) -> str:
+    """Give a receipt that cannot be taken back."""
+    return f"receipt {ref}"
+
+
+@workflow(name="waits too long")
+async def waits_too_long() -> str:
+    """Charge, and wait for longer than the run may last."""
+    await stuck("x")
+    await sleep(1000)
+    return "slept"
+
+
+async def test_a_rollback_that_is_taken_up_again_does_not_watch_the_deadline(supervised: Supervised) -> None:
+    """A driver that finds a run in the middle of its rollback sleeps until something happens: its deadline has had its effect."""
+    run = await supervised.start(waits_too_long(), deadline=60.0)
+    await supervised.advance(61)
+    assert await run.status() == "rolling back"
+    await supervised.crash()
+    await supervised.rest()
+    assert supervised.supervisor.carrier is not None
+    (driver,) = supervised.supervisor.carrier._drivers.values()
+    assert "!deadline" not in driver.dues
+
+
+@workflow(name="wires too late")
+async def wires_too_late() -> str:
+    """Send what cannot be taken back, and wait for longer than the run may last."""
+    await wire("final")
+    await sleep(1000)
+    return "slept"
+
+
+async def test_who_has_a_run_go_on_after_its_deadline_lifts_it(supervised: Supervised) -> None:
+    """A run that ended by its deadline goes on when a person says so, and is not ended by it again at once."""
+    run = await supervised.start(wires_too_late(), deadline=60.0)
+    await supervised.advance(61)
+    (entry,) = await supervised.waiting()
+    await supervised.supervisor.decide(entry, Decision("go on"), by=ANN)
+    await supervised.advance(1000)
+    assert await run.result() == "slept"

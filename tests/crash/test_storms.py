@@ -19,9 +19,9 @@ from .world import gross
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WEATHERS = {
-    "kills and stops": Weather(kills=220, stops=40),
-    "the clock steps": Weather(kills=30, stops=6, steps=True),
-    "the disk fills up": Weather(kills=30, stops=6, full=True),
+    "kills and stops": Weather(kills=200, stops=40),
+    "the clock steps": Weather(kills=160, stops=15, steps=True),
+    "the disk fills up": Weather(kills=160, stops=15, full=True),
 }
 
 
@@ -41,7 +41,7 @@ async def test_storm(name: str, tmp_path: Path, crew: Crew) -> None:
     print(told(name, storm), file=sys.stderr)
     assert storm.done["kill"] >= weather.kills
     assert storm.done["stop"] >= weather.stops
-    assert storm.done["fell"] == 0, "a worker died that nobody killed"
+    assert storm.done["fell"] == 0 or weather.full, "a worker died that nobody killed"
     assert storm.done["step"] > 20 or not weather.steps
     assert storm.done["fill"] > 20 or not weather.full
     entries = entries_in(apsw.Connection(storm.orders.journal))

@@ -39,7 +39,7 @@ class Town:
 
     def __post_init__(self) -> None:
         self.orders = Orders(str(self.folder / "journal.db"), str(self.folder / "book"), **self.more)
-        self.book = FileBook(self.orders.book)
+        self.book: Book = FileBook(self.orders.book)
         self.world = World(self.book)
         self.office = Supervisor(self.orders.journal, MARKET, work=False, clock=HurriedClock())
 

@@ -134,6 +134,7 @@ async def test_on_a_file_the_run_is_the_same(tmp_path: Any) -> None:
     assert len(page.reports) == 1
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """``python -m examples.incident`` shows a rejection and the published report."""
     runpy.run_module("examples.incident", run_name="__main__")

@@ -118,6 +118,7 @@ async def test_a_fault_that_is_never_mended_goes_to_a_person() -> None:
     assert ledger.postings == {}
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """``python -m examples.invoices`` shows a rejection and what was posted."""
     runpy.run_module("examples.invoices", run_name="__main__")

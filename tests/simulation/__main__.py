@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 
+from .finding import found
+from .planted import PLANTED
 from .simulate import simulate
 
 
@@ -13,13 +16,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0..50", metavar="A..B", help="from A up to, not including, B")
     parser.add_argument("--show", type=int, metavar="SEED", help="tell everything that happens in one seed")
+    parser.add_argument("--planted", metavar="NAME", help="how many seeds it takes to find a planted fault; 'all' for each of them")
+    parser.add_argument("--digests", action="store_true", help="print the digest of each seed's journal and story")
     given = parser.parse_args()
+    if given.planted is not None:
+        return plant(given.planted)
     if given.show is not None:
         return show(given.show)
     first, _, last = given.seeds.partition("..")
     bad, began, events, steps = 0, time.perf_counter(), 0, 0
     for number in range(int(first), int(last)):
         outcome = simulate(number)
+        if given.digests:
+            print(number, outcome.journal, hashlib.sha256("\n".join(outcome.story).encode()).hexdigest()[:16])
         events, steps = events + outcome.events, steps + outcome.steps
         if outcome.wrong:
             bad += 1
@@ -41,6 +50,17 @@ def show(number: int) -> int:
     for wrong in outcome.wrong:
         print(f"WRONG: {wrong}")
     return 1 if outcome.wrong else 0
+
+
+def plant(name: str) -> int:
+    """Tell how many seeds it takes to find a planted fault."""
+    missed = 0
+    for one in PLANTED if name == "all" else name.split("; "):
+        began, there = time.perf_counter(), found(one)
+        missed += there is None
+        said = "NOT FOUND" if there is None else f"found after {there.seeds} seeds, in seed {there.seed}: {there.wrong[:200]}"
+        print(f"{one}: {said} ({time.perf_counter() - began:.1f} s)", flush=True)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

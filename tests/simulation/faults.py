@@ -15,7 +15,7 @@ class Faults:
     """What goes wrong in one seed. Points are counted over all processes; times are seconds after the start.
 
     `deaths` are the points at which a process dies, `freezes` those after which one stands still, for how long.
-    `refusals` are the appends that are refused ("before") or carried out without an answer ("lost"). `steps` set the
+    `freeze_at` names a point after which every process stands still, and for how long. `refusals` are the appends that are refused ("before") or carried out without an answer ("lost"). `steps` set the
     wall clock. `leaves` are times at which a worker is told to leave in good order. `latency` is how likely the journal
     takes its time.
     """
@@ -27,6 +27,7 @@ class Faults:
     lies: float = 0.0
     deaths: set[int] = field(default_factory=set)
     freezes: dict[int, float] = field(default_factory=dict)
+    freeze_at: tuple[str, float] | None = None
     refusals: dict[int, str] = field(default_factory=dict)
     late_answers: dict[int, float] = field(default_factory=dict)
     steps: list[tuple[float, float]] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Faults:
     calm_after: float = 3000.0
     meddling: float = 0.1
     votes_against: float = 0.15
+    diligence: float = 0.5
 
     def __str__(self) -> str:
         shown = [f"{name}={getattr(self, name)}" for name in self.__dataclass_fields__]
@@ -57,12 +59,15 @@ def faults_of(dice: Random) -> Faults:
         calm_after=dice.choice([500.0, 3000.0]),
         meddling=dice.choice([0.0, 0.1, 0.4]),
         votes_against=dice.choice([0.0, 0.15, 0.4]),
+        diligence=dice.choice([0.5, 0.5, 0.05]),
     )
     if "deaths" in kinds:
         faults.deaths = {int(dice.expovariate(1 / 60)) for _ in range(dice.randint(1, 5))}
     if "freezes" in kinds:
         faults.freezes = {int(dice.expovariate(1 / 60)): dice.choice([5.0, 70.0, 200.0, 900.0]) for _ in range(dice.randint(1, 3))}
         faults.workers = max(faults.workers, 2)
+        if dice.random() < 0.5:
+            faults.freeze_at = (dice.choice(["after still mine", "after claim", "after intent", "after undo intent"]), 100.0)
     if "refusals" in kinds:
         faults.refusals = {int(dice.expovariate(1 / 25)): dice.choice(["before", "lost"]) for _ in range(dice.randint(1, 4))}
     if "late" in kinds:

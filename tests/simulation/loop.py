@@ -68,25 +68,21 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._busy: list[Place] = []
         self.steps = 0
         self._spins = 0
-        self.kept: list[Any] = []
+        self.kept: list[tuple[Any, Place]] = []
         """Tasks that no one may collect before the seed is over: what a dead process leaves is never closed."""
         self.set_task_factory(self._keep)
         self.rested: Callable[[Place], None] = lambda place: None
         """Called when a place waits for the outside only."""
         self.failure: BaseException | None = None
-        self.set_exception_handler(self._failed)
+        """Set it to end the simulation."""
+        self.set_exception_handler(lambda loop, context: None)
 
     def _keep(self, loop: Any, work: Any, context: Any = None) -> Any:
         task: Any = asyncio.Task(work, loop=loop, context=context)
         task._log_destroy_pending = False
-        self.kept.append(task)
+        made_in: Any = context or contextvars.copy_context()
+        self.kept.append((task, made_in.get(current_place) or self.world))
         return task
-
-    def _failed(self, loop: Any, context: dict[str, Any]) -> None:
-        """Keep an exception that nobody asked for: in the engine it would only be logged."""
-        error = context.get("exception")
-        if isinstance(error, BaseException) and type(error).__name__ != "Death":
-            self.failure = self.failure or error
 
     # -- time ----------
 
@@ -96,14 +92,18 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     # -- order ----------
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         """Put a handle at the end of its place's queue."""
         self._check_closed()
         handle = asyncio.Handle(callback, args, self, context)
         self._enqueue(handle)
         return handle
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         """Only the asyncio runner may ask for this, and it runs in this very thread."""
         return self.call_soon(callback, *args, context=context)
 
@@ -122,10 +122,13 @@ class SeededLoop(asyncio.BaseEventLoop):
             if able:
                 break
             if not self._jump():
-                if self._stopping:
+                if self._stopping:  # type: ignore[attr-defined]
                     return
                 raise Forbidden("nothing is ready and nothing is due: the simulation waits for ever")
         place = able[0] if len(able) == 1 else self._random.choice(able)
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
         handle = place.ready.popleft()
         if not place.ready:
             self._busy.remove(place)
@@ -170,7 +173,10 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     # -- what is not there ----------
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def _check_closed(self) -> None:
+        """Do nothing: what the dead left may still want something when it is collected, after the seed is over."""
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Refuse: threads have an order of their own."""
         raise Forbidden(f"a thread was asked for, to run {func!r}")
 

@@ -18,6 +18,8 @@ from .model_effects import UNDOING, UNKNOWN, Effect, EffectRules
 from .services import Request
 
 ONCE = ("call.done", "call.failed", "agent.released", "agent.failed", "timer.fired", "question.answered", "now.read")
+LATE_SECONDS = 300.0
+"""So late may a timer be when nothing is wrong any more: a run that its workers died over waits for its turn."""
 PIVOT_SUFFIX = "!rollback"
 
 
@@ -40,6 +42,10 @@ class Run:
     """Scopes that are being rolled back ("" is the run), with the seq at which that began."""
     effects: dict[str, Effect] = field(default_factory=dict)
     agents: set[str] = field(default_factory=set)
+    thoughts: set[str] = field(default_factory=set)
+    """The results of finished steps."""
+    escalated: dict[str, int] = field(default_factory=dict)
+    """By agent: from which attempt the output comes that a person looks at."""
     settled: Counter[tuple[str, str]] = field(default_factory=Counter)
     timers: dict[str, float] = field(default_factory=dict)
     wanted: dict[str, str] = field(default_factory=dict)
@@ -50,14 +56,18 @@ class Run:
     told_rolling: dict[str, set[str]] = field(default_factory=dict)
     """By process: the scopes it knows to be rolled back."""
     parked: str | None = None
+    went_on: bool = False
+    """Somebody had it go on after a final effect: what is made anew may come out otherwise, and the code take another way."""
     events: list[Event] = field(default_factory=list)
 
 
 class RunModel:
     """All runs of one seed."""
 
-    def __init__(self, complain: Callable[[str], None], rules: EffectRules, owner_of: Callable[[int], str | None]) -> None:
-        self.complain, self.rules, self.owner_of = complain, rules, owner_of
+    def __init__(
+        self, complain: Callable[[str], None], rules: EffectRules, owner_of: Callable[[int], str | None], late: Callable[[float], float]
+    ) -> None:
+        self.complain, self.rules, self.owner_of, self.late = complain, rules, owner_of, late
         self.runs: dict[str, Run] = {}
 
     def started(self, id: str, number: int, first: Record) -> None:
@@ -94,6 +104,10 @@ class RunModel:
 
     def sent(self, request: Request, worker: str) -> None:
         """Check something at the moment it is sent: it is on disk, it is this worker's to send, and not too late."""
+        if request.what == "think":
+            for run in self.runs.values():
+                if f"thought {request.ref}" in run.thoughts and self.owner_of(run.number) == worker:
+                    self.complain(f"{request.ref} is thought again, and {run.id} has its result")
         if request.what not in ("do", "undo"):
             return
         effect = self._ordered(request)
@@ -146,6 +160,8 @@ class RunModel:
             self._effect(run, event)
         elif family == "agent":
             run.agents.add(event.path)
+            if what == "escalated" and "by hand" not in str(event.payload["output"]):
+                run.escalated[event.path] = _attempt_of(event.payload["output"])
             if what in ("released", "failed"):
                 self._released(run, event)
         handler = _HANDLERS.get(event.type)
@@ -182,10 +198,13 @@ class RunModel:
 
     def _released(self, run: Run, event: Event) -> None:
         """What a released output does not stand on is undone before."""
+        if event.type == "agent.released" and event.payload["by"] == "gates" and not str(event.payload["v"]).startswith("good"):
+            self.complain(f"{run.id}: {event.path} released {event.payload['v']!r} by its gates")
         inside = [effect for path, effect in run.effects.items() if covers(event.path, path)]
         wanted: set[str] = set()
         if event.type == "agent.released" and event.payload["by"] != "fallback":
-            wanted = _refs_of_attempt(run.program, {effect.ref for effect in inside}, event.payload["attempt"])
+            attempt = run.escalated.get(event.path, 0) if event.payload["by"] == "person" else event.payload["attempt"]
+            wanted = _refs_of_attempt(run.program, {effect.ref for effect in inside}, attempt)
         for effect in inside:
             if effect.shared or effect.stands_at in ("new", "ended", "undone", "missed", "stands", "proposed", "letter"):
                 continue
@@ -197,6 +216,9 @@ class RunModel:
 
     # -- one handler for each event that matters ----------
 
+    def _thought(self, run: Run, event: Event) -> None:
+        run.thoughts.add(str(event.payload["v"]))
+
     def _timer_set(self, run: Run, event: Event) -> None:
         if event.path in run.timers:
             self.complain(f"{run.id}: the timer {event.path} is set twice")
@@ -206,6 +228,8 @@ class RunModel:
         due = run.timers.get(event.path)
         if due is None or event.time < due:
             self.complain(f"{run.id}: the timer {event.path} fired at {event.time}, due is {due}")
+        elif self.late(due) > LATE_SECONDS:
+            self.complain(f"{run.id}: the timer {event.path} fired {self.late(due):g} s after {due}, and nothing was wrong")
 
     def _wanted(self, run: Run, event: Event) -> None:
         run.wanted[event.path] = event.payload["want"]
@@ -251,21 +275,24 @@ class RunModel:
 
     def _parked(self, run: Run, event: Event) -> None:
         run.parked = event.payload["reason"]
-        if run.parked in ("broken", "diverged"):
+        if run.parked == "broken" or (run.parked == "diverged" and not run.went_on):
             self.complain(f"{run.id} parked as {run.parked}: {json.dumps(event.payload['shows'])[-1500:]}")
 
     def _resumed(self, run: Run, event: Event) -> None:
         run.parked = None
         if event.payload.get("again") is not None:
+            run.went_on = True
             run.rolling.clear()
             run.undos.clear()
+            run.thoughts.clear()
             for again in event.payload["again"]:
                 for place in [place for place in run.settled if place[1] == again or place[1].startswith((again + "/", again + "!"))]:
                     del run.settled[place]
                 for path in [path for path in run.timers if path == again or path.startswith(again + "/")]:
                     del run.timers[path]
                 for path, effect in run.effects.items():
-                    if path == again or path.startswith(again + "/"):
+                    here = path == again or path.startswith(again + "/")
+                    if here and effect.stands_at not in (*UNKNOWN, *UNDOING, "done", "stands"):
                         made_anew(effect)
 
     def _ended(self, run: Run, event: Event) -> None:
@@ -275,7 +302,7 @@ class RunModel:
             state = effect.stands_at
             if state in UNKNOWN or state in UNDOING:
                 self.complain(f"{run.id}: {event.type} while {path} is {state!r}")
-            in_agent = any(covers(agent, path) for agent in run.agents)
+            in_agent = "~" in path
             if event.type == "run.completed" and state in ("proposed", "approved", "redriven", "letter", "missed") and not in_agent:
                 self.complain(f"{run.id} completed while {path} is {state!r}")
             left = event.type != "run.completed" and state == "done" and not effect.shared and not effect.kind.final
@@ -286,6 +313,12 @@ class RunModel:
 def made_anew(effect: Effect) -> None:
     """A person had a failed run go on: this effect is made in its next generation, by a new approval."""
     effect.stands_at, effect.permission, effect.done_seq, effect.shared = "new", None, 0, False
+
+
+def _attempt_of(output: Any) -> int:
+    """Return the attempt that an output says it comes from; 0 when there is none."""
+    number = str(output).rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _stands(effect: Effect) -> bool:
@@ -308,7 +341,7 @@ def _refs_of_attempt(program: Any, refs: set[str], attempt: int) -> set[str]:
                 asked = [[op["ref"] for op in part["ops"]] for part in attempts]
                 for ref in refs:
                     bare = ref.partition("-")[0]
-                    if any(bare in ops for ops in asked) and bare in asked[min(attempt, len(asked)) - 1]:
+                    if attempt and bare in asked[min(attempt, len(asked)) - 1]:
                         found.add(ref)
             else:
                 waiting += list(node.values())
@@ -316,6 +349,7 @@ def _refs_of_attempt(program: Any, refs: set[str], attempt: int) -> set[str]:
 
 
 _HANDLERS: dict[str, Callable[[RunModel, Run, Event], None]] = {
+    "call.done": RunModel._thought,
     "timer.set": RunModel._timer_set,
     "timer.fired": RunModel._timer_fired,
     "signal.wanted": RunModel._wanted,

@@ -124,6 +124,8 @@ class People:
                 return self._on_escalation(entry)
             case "poison":
                 return Decision("resume")
+            case "diverged":
+                return Decision("cancel")
         return None
 
     def _on_approval(self, entry: Waiting) -> Decision:
@@ -189,7 +191,7 @@ async def now_and_then(people: People, runs: list[str]) -> None:
         await asyncio.sleep(dice.choice([0.5, 3.0, 20.0, 60.0]))
         if stage.healed:
             return
-        await people.look_at_inbox(0.5)
+        await people.look_at_inbox(stage.faults.diligence)
         if dice.random() < 0.15:
             await people.signal(dice.choice(runs), dice.choice(["go", "news"]))
         if dice.random() < stage.faults.meddling / 10:

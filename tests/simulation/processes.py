@@ -63,6 +63,7 @@ class Stage:
         self.points = 0
         self.appends = 0
         self.processes: list[Process] = []
+        self.frozen_there: list[Process] = []
         self.told: Callable[[str], None] = lambda line: None
         loop.rested = self._rested
 
@@ -74,6 +75,9 @@ class Stage:
             return
         self.points += 1
         freeze = self.faults.freezes.get(self.points)
+        if self.faults.freeze_at is not None and self.faults.freeze_at[0] == name and process not in self.frozen_there:
+            self.frozen_there.append(process)
+            freeze = self.faults.freeze_at[1]
         if freeze is not None and not process.place.frozen:
             process.place.wants_freeze = True
             process.freeze_for = freeze
@@ -245,7 +249,7 @@ class SimulatedCarrier(EmbeddedCarrier):
 
     async def _beats(self) -> None:
         while not self._stop_beating.is_set():
-            await asyncio.sleep(self.pace.lease / 5)
+            await asyncio.sleep(self.pace.lease)  # seldom enough to be cheap, often enough to be heard
             if self._stop_beating.is_set():
                 return
             self.site.journal.beat(self.site.worker)

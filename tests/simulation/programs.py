@@ -61,7 +61,7 @@ async def branch(node: dict[str, Any], suffix: str) -> str:
     return "branch"
 
 
-WORKFLOWS = [simulated, simulated_undoing, branch]
+WORKFLOWS: list[Any] = [simulated, simulated_undoing, branch]
 
 
 def _saw(text: str) -> None:
@@ -239,7 +239,7 @@ class Author:
                         node["at_once"] = 1
                     case 2:
                         node["contain"] = True
-                    case 3 if dice.random() < 0.5:
+                    case 3 if depth == 0:  # a branch that outlives its gather has no scope around it that may fail before the run
                         node |= {"contain": True, "within": dice.choice([5.0, 60.0])}
                 return node
             case "try":
@@ -308,6 +308,6 @@ class Author:
         return {"do": "agent", "who": who, "script": {"ref": self.ref(), "attempts": attempts}}
 
     def _child(self) -> Node:
-        author = Author(self.dice, f"{self.run}c{self.names}", size=2, finals=0.0)
+        author = Author(self.dice, f"{self.ref().replace('.', 'c')}", size=2, finals=0.0)
         author.in_child = True
         return {"do": "child", "ref": author.run, "of": author.program()}

@@ -17,10 +17,11 @@ from chargehand import NotDone
 
 from .loop import Place, SeededLoop, current_place
 
-TROUBLES = ("refused", "never", "busy", "broken", "lost", "reset", "hangs", "garbage", "slow")
+TROUBLES = ("refused", "never", "busy", "broken", "lost", "reset", "hangs", "garbage", "late")
 """What goes wrong with one arrival: "refused" and "never" (for good) say that nothing happened, "busy" is HTTP 429. "broken" is an
 HTTP 500 without, "lost" one with the thing done; "reset" breaks the connection after it is done; "hangs" does so after a long
-time; "garbage" is an unreadable answer; "slow" a late one."""
+time; "garbage" is an unreadable answer; "late" a late one. Apart from these a service may be slow: it takes the request at once and
+carries it out later, unless whoever sent it hangs up."""
 
 KEY_SLACK_SECONDS = 600.0
 """For so much longer than promised a service remembers a key: what was checked in time may arrive a little later."""
@@ -174,13 +175,15 @@ class Services:
 
     async def _serve(self, request: Request) -> None:
         dice = self._dice(request)
-        await asyncio.sleep(dice.choice((0.0, 0.01, 0.2, 1.0)))
+        troubled = request.place is not None and (request.place.frozen or request.place.wants_freeze)
+        slow = not self.healed and dice.random() < (0.6 if troubled else self.trouble / 4)
+        await asyncio.sleep(dice.uniform(5, 150) if slow else dice.choice((0.0, 0.01, 0.2, 1.0)))
         if request.dropped:
             return
         if not request.arrived:
             self._arrive(request)
         trouble, value, error = request.outcome  # type: ignore[attr-defined]
-        await asyncio.sleep({"slow": dice.uniform(5, 150), "hangs": dice.uniform(200, 900)}.get(trouble, dice.choice((0.0, 0.01, 0.5))))
+        await asyncio.sleep({"late": dice.uniform(5, 150), "hangs": dice.uniform(200, 900)}.get(trouble, dice.choice((0.0, 0.01, 0.5))))
         if request.answer.done() or (request.place is not None and request.place.dead):
             return
         if error is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import chargehand.supervise.gates
-import chargehand.supervisor
+from chargehand import starting
 from chargehand.durable import Census, Claimed, Commit, Created, NewMail, NewRun
-from chargehand.errors import JournalError
+from chargehand.errors import ChargehandError, JournalError
 from chargehand.events import Record
+from chargehand.supervise import gates
 
 from .faults import Death, Faults, faults_of
 from .loop import Place, SeededLoop
@@ -61,7 +62,12 @@ class Models(Watcher):
         stage = seed.stage
         self.journal = JournalModel(seed.complain, self._alive, lambda number: stage.journal._store.runs[number].row)
         self.rules = EffectRules(seed.complain, seed.services, self._entries, lambda: stage.clock.set_back)
-        self.runs = RunModel(seed.complain, self.rules, lambda number: stage.journal._store.runs[number].row.owner)
+        self.runs = RunModel(
+            seed.complain,
+            self.rules,
+            lambda number: stage.journal._store.runs[number].row.owner,
+            lambda due: stage.clock.now() - max(due, seed.calm_since),
+        )
         seed.services.sent = self.sent
 
     def _alive(self, worker: str) -> bool:
@@ -142,6 +148,7 @@ class _Seed:
         self.models = Models(self)
         self.stage.watcher = self.models
         self.hired = 0
+        self.calm_since = math.inf
         self.ids = [f"r{index}" for index in range(faults.runs)]
 
     def complain(self, what: str) -> None:
@@ -149,7 +156,7 @@ class _Seed:
         self.told(f"WRONG: {what}")
         self.outcome.wrong.append(what)
         if len(self.outcome.wrong) > 20:
-            raise Violated("enough is wrong")
+            self.loop.failure = Violated("enough is wrong")
 
     def told(self, line: str) -> None:
         """Note a line of the story."""
@@ -239,6 +246,7 @@ class _Seed:
         """No more faults: all that waits is decided, and every run must end."""
         self.told("---- calm ----")
         self.stage.healed = self.services.healed = True
+        self.calm_since = self.stage.clock.now()
         await asyncio.sleep(10.0)
         if not self.stage.living:
             self.hire()
@@ -275,12 +283,17 @@ class _Seed:
                 if type(error) is not JournalError:
                     del process.carrier.failed[run]
                     self.complain(f"{process.place.name} could not drive {run}: {type(error).__name__}: {error}")
-        for task in self.loop.kept:
-            if task.done() and not task.cancelled() and task._log_traceback:
+        if len(self.loop.kept) > 2_000:
+            self.check_tasks()
+
+    def check_tasks(self) -> None:
+        """No task may end by a mistake that nobody looks at. What a process did not live to look at does not count."""
+        for task, place in self.loop.kept:
+            if task.done() and not task.cancelled() and task._log_traceback and not place.ready and not place.dead:
                 error = task.exception()
                 if not isinstance(error, (Death, JournalError)):
                     self.complain(f"a task ended with {type(error).__name__}: {error}")
-        self.loop.kept = [task for task in self.loop.kept if not task.done()]
+        self.loop.kept = [(task, place) for task, place in self.loop.kept if not task.done() or place.ready]
 
     def digest(self) -> str:
         """Return the SHA-256 of every byte in the journal."""
@@ -308,20 +321,26 @@ class _Drawn:
 @contextmanager
 def determined(number: int) -> Iterator[None]:
     """Replace what is drawn and measured outside of the ports, and keep the garbage collector from ending anything early."""
-    secrets, counter = chargehand.starting.secrets, chargehand.supervise.gates.perf_counter
-    chargehand.starting.secrets = _Drawn(Random(f"runs {number}"))  # type: ignore[assignment, misc]
-    chargehand.supervise.gates.perf_counter = lambda: 0.0
+    places: list[tuple[Any, str, Any]] = [
+        (starting, "secrets", _Drawn(Random(f"runs {number}"))),
+        (gates, "perf_counter", lambda: 0.0),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for owner, name, value in places:
+        setattr(owner, name, value)
     unraisable, sys.unraisablehook = sys.unraisablehook, lambda _: None
     enabled = gc.isenabled()
     gc.disable()
+    gc.freeze()  # what was there before need not be looked at
     try:
         yield
     finally:
-        chargehand.starting.secrets = secrets  # type: ignore[misc]
-        chargehand.supervise.gates.perf_counter = counter
+        for owner, name, value in before:
+            setattr(owner, name, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what a dead process had not begun is never awaited
             gc.collect()
+        gc.unfreeze()
         sys.unraisablehook = unraisable
         if enabled:
             gc.enable()
@@ -338,10 +357,11 @@ def _lived(number: int) -> Outcome:
     outcome, loop = seed.outcome, seed.loop
     try:
         loop.run_until_complete(seed.live())
+        seed.check_tasks()
         check_end(seed.models, seed.services, seed.stage, seed.office, seed.complain, Random(f"end {number}"))
     except Violated:
         pass
-    except AssertionError as error:
+    except (AssertionError, ChargehandError) as error:
         outcome.wrong.append(f"{type(error).__name__}: {error}")
     outcome.journal, outcome.steps = seed.digest(), loop.steps
     outcome.runs = {run.id: run.ended or "?" for run in seed.models.runs.runs.values()}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .finding import SEEDS_MAX, found
+from .planted import PLANTED
 from .simulate import Outcome, simulate
 
 KEPT = Path(__file__).with_name("seeds.txt")
@@ -44,6 +46,16 @@ def test_a_seed_is_the_same_every_time() -> None:
         first, second = simulate(seed), simulate(seed)
         assert first.journal == second.journal
         assert first.story == second.story
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_faults_are_found(name: str) -> None:
+    """Every planted fault of the engine is found, and nothing but it."""
+    there = found(name)
+    assert there is not None, f"{SEEDS_MAX} seeds do not notice: {name}. Make the simulation stronger."
+    print(f"{name}: found after {there.seeds} seeds, in seed {there.seed}: {there.wrong}")
 
 
 @pytest.mark.slow

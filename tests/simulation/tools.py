@@ -39,7 +39,7 @@ KINDS: dict[str, Kind] = {
     "ship": Kind(keyed=False, lookup=True),
     "post": Kind(keyed=False, undo_keyed=False),
     "order": Kind(votes=1),
-    "transfer": Kind(votes=2, role="boss", within=600.0),
+    "transfer": Kind(votes=2, role="boss", within=240.0),
     "account": Kind(business=True),
     "license": Kind(business=True, votes=1),
     "wire": Kind(final=True, votes=1),
@@ -102,9 +102,9 @@ async def take_back_transfer(ref: str, services: Services = injected(), idempote
     await services.take_back("transfer", ref, idempotency_key)
 
 
-@effect(name="transfer", undo=take_back_transfer, approve=Approval(votes=2, role="boss", within=600.0), retry=SOON, undo_retry=SOON)
+@effect(name="transfer", undo=take_back_transfer, approve=Approval(votes=2, role="boss", within=240.0), retry=SOON, undo_retry=SOON)
 async def transfer(ref: str, amount: int, services: Services = injected(), idempotency_key: str = injected()) -> str:
-    """Keyed; two bosses say yes within ten minutes."""
+    """Keyed; two bosses say yes within four minutes."""
     return await services.make("transfer", ref, amount, idempotency_key)
 
 

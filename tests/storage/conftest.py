@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+from collections.abc import Sequence
 
 import pytest
-import pytest_asyncio
 
 from chargehand.journals import sqlite
 
@@ -21,7 +21,23 @@ def short_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", PAGES)
 
 
-@pytest_asyncio.fixture
-async def fixed(tmp_path: Path) -> Script:
+def script(factory: pytest.TempPathFactory, kinds: Sequence[str]) -> Script:
+    """Draw a script outside of any test's loop."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(drawn(factory.mktemp("script"), "fixed", kinds))
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+@pytest.fixture(scope="session")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Script:
     """One of each kind of thing that a journal is told, at least."""
-    return await drawn(tmp_path, "fixed", FIXED)
+    return script(tmp_path_factory, FIXED)
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Script:
+    """The first half of it."""
+    return script(tmp_path_factory, FIXED[:13])

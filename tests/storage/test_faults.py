@@ -61,11 +61,11 @@ def share_of(kind: Kind, calls: Counter[str]) -> range:
     return range(alike.index(kind), calls[kind.what], len(alike))
 
 
-async def test_one_of_each_kind(fixed: Script, tmp_path: Path) -> None:
+async def test_one_of_each_kind(short: Script, tmp_path: Path) -> None:
     """Each kind of fault once, at a call drawn by a seed."""
-    calls = await calls_of(fixed, tmp_path / "sound")
+    calls = await calls_of(short, tmp_path / "sound")
     for kind in KINDS:
-        await check_at(fixed, tmp_path, kind, random.Random(kind.name).sample(range(calls[kind.what]), 1))
+        await check_at(short, tmp_path, kind, random.Random(kind.name).sample(range(calls[kind.what]), 1))
 
 
 @pytest.mark.slow
@@ -79,12 +79,12 @@ async def test_every_call_fails_once(kind: Kind, fixed: Script, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["no room", "not written", "not synced", "not mapped"])
-async def test_a_fault_that_lasts(name: str, fixed: Script, tmp_path: Path) -> None:
+async def test_a_fault_that_lasts(name: str, short: Script, tmp_path: Path) -> None:
     """A disk that refuses for a while, as a full one: every try meanwhile is an error, and then the same journal goes on."""
     kind = next(kind for kind in KINDS if kind.name == name)
-    calls = await calls_of(fixed, tmp_path / "sound")
+    calls = await calls_of(short, tmp_path / "sound")
     first = calls[kind.what] * 2 // 3
-    play = await told(fixed, tmp_path / "lasting", kind, range(first, first + 8))
+    play = await told(short, tmp_path / "lasting", kind, range(first, first + 8))
     assert play.errors or kind.what == "shmmap"
 
 

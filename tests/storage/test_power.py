@@ -33,8 +33,8 @@ async def played(folder: Path, script: Script, name: str = "disk") -> Play:
 async def test_the_power_goes(fixed: Script, tmp_path: Path) -> None:
     """After a power cut at some moments of a script, each with what one of many disks may leave."""
     play = await played(tmp_path, fixed)
-    at = random.Random(1).sample(range(len(play.disk.done) + 1), 40)
-    assert await check_cuts(tmp_path, play, at, seed=1, samples=1) == 40
+    at = random.Random(1).sample(range(len(play.disk.done) + 1), 30)
+    assert await check_cuts(tmp_path, play, at, seed=1, samples=1) == 30
 
 
 @pytest.mark.slow
@@ -79,10 +79,9 @@ async def again_and_again(folder: Path, script: Script, seed: int, most: int) ->
     raise AssertionError("it never came to the end")
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_the_power_goes_again_and_again(seed: int, fixed: Script, tmp_path: Path) -> None:
+async def test_the_power_goes_again_and_again(short: Script, tmp_path: Path) -> None:
     """A journal whose power goes in each of twenty lives, also while it is opened, loses nothing that it acknowledged in any."""
-    await again_and_again(tmp_path, fixed, seed, 20)
+    await again_and_again(tmp_path, short, 1, 20)
 
 
 @pytest.mark.slow

@@ -39,9 +39,9 @@ async def played(script: Script, folder: Path, after_open: Any = None, fault: An
 
 async def loss(play: Play, folder: Path) -> str:
     """Return what the check of power cuts says; empty if it says nothing."""
-    at = range(len(play.disk.done) // 2, len(play.disk.done), 7)
+    at = range(len(play.disk.done) // 2, len(play.disk.done), 11)
     try:
-        await check_cuts(folder, play, at, seed=1, samples=2)
+        await check_cuts(folder, play, at, seed=1, samples=1)
     except AssertionError as error:
         return str(error)
     return ""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def _run_started(history: History, event: Event) -> None:
     history.started = event.payload
+    history.deadline = event.payload.get("deadline")
 
 
 def _run_ended(history: History, event: Event) -> None:

@@ -22,6 +22,7 @@ class History:
     def __init__(self) -> None:
         self.calls: dict[str, CallState] = {}
         self.started: Mapping[str, Any] = {}
+        self.deadline: float | None = None
         self.seq = 0
         self.time = 0.0
         self.ended: Event | None = None
@@ -117,23 +118,29 @@ class History:
         """Have these calls made anew: a person let a failed run go on. An effect that was undone gets its next generation."""
         if self.rolling_back is not None:
             self._ask_again()
+            if self.rolling_back.payload.get("by") == "deadline":
+                self.deadline = None  # else it would end the run again at once
         self.rolling_back = self.pivoted = self.cancel = None
         for path in paths:
             self.made_anew.add(path)
             for name in [name for name in self.calls if name == path or name.startswith((path + "/", path + "!"))]:
                 self.rolling.pop(name, None)
                 self.scope_pivots.pop(name, None)
-                if isinstance(self.calls[name], EffectState):
-                    self.anew(name)
-                else:
+                state = self.calls[name]
+                if not isinstance(state, EffectState):
                     del self.calls[name]
+                elif state.stage in _MADE_ANEW:
+                    self.anew(name)
 
     def _ask_again(self) -> None:
         """Put what waited for a person back to where it is asked: the rollback withdrew every entry that was open when it began."""
         self.scope_pivots = {path: choice for path, choice in self.scope_pivots.items() if choice is not None}
         for state in self.calls.values():
             if isinstance(state, EffectState):
-                if state.stage in ("proposed", "letter"):
+                if state.stage == "stands" and state.settled is None:  # nobody ever knew whether it happened
+                    state.stage, state.doubtful, state.due = "backoff", True, None
+                    self.effect_moved(state.path)
+                elif state.stage in ("proposed", "letter"):
                     state.stage = "new" if state.stage == "proposed" else "did not happen"
                     state.proposal, state.votes, state.due = None, [], None
                     self.effect_moved(state.path)
@@ -211,6 +218,8 @@ class History:
         return path if number == 1 else f"{path}@{number}"
 
 
+_MADE_ANEW: frozenset[Stage] = frozenset({"undone", "failed", "denied"})
+"""Nothing of the effect is in the world. One that stands gives back what it gave, whoever asks for it again."""
 _FOR_PEOPLE: frozenset[Stage] = frozenset({"doubt", "letter", "undo letter"})
 
 

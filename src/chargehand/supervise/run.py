@@ -70,9 +70,8 @@ class RunDriver(Matching):
         self._stop = False
         self._unparked = False
         self._final: tuple[str, dict[str, Any], RunStatus] | None = None
-        deadline = self.history.started.get("deadline")
-        if deadline is not None:
-            self.dues["!deadline"] = deadline
+        if self.history.deadline is not None and self.history.rolling_back is None:
+            self.dues["!deadline"] = self.history.deadline
 
     # -- what others may ask of a driver ----------
 
