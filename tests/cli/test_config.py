@@ -185,6 +185,7 @@ def test_the_chain_key_comes_from_a_file_or_a_variable(tmp_path: Path) -> None:
     assert settings(text, variables={"CHARGEHAND_CHAIN_KEY_FILE": "two.key"}).chain_key() == bytes(16)
     given = settings(text, variables={"CHARGEHAND_CHAIN_KEY": KEY[::-1]})
     assert given.chain_key() == KEY[::-1].encode()
+    assert settings("lease = 5", variables={"CHARGEHAND_CHAIN_KEY": "\udcff" * 16}).chain_key() == b"\xff" * 16
     assert KEY[::-1] not in repr(given)
 
 

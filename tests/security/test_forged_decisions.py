@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from chargehand import Approval, Approve, Denied, DoneByHand, Person, effect, injected, workflow
+from chargehand import Approval, Approve, Denied, DoneByHand, Person, Reject, Supervisor, effect, injected, workflow
 from chargehand.config import hash_secret
 from chargehand.durable import MailKind, NewMail
+from chargehand.errors import WrongChainKey
 from chargehand.supervise.seals import sealed
 from chargehand.testing import Supervised, SupervisedRun
 
@@ -241,6 +242,20 @@ async def test_who_has_the_key_decides_as_before(supervised: Supervised) -> None
     await supervised.world.journal.post([NewMail(run.id, "decision", decision(entry, "reject", CFO), supervised.clock.now())])
     await supervised.supervisor.decide(entry, Approve(), by=Person("anna", "cfo"))
     assert await run.result() == "paid 5"
+
+
+@pytest.mark.parametrize("key", [b"", b"another key than it was begun with"])
+async def test_who_has_another_key_is_refused_before_anything_is_left(supervised: Supervised, key: bytes) -> None:
+    """A host application without the journal's key learns it at once; its words do not lie in the mailbox to be ignored."""
+    run = await sealed_journal(supervised, pays_much(5))
+    entry = (await run.waiting())[0].id
+    journal = supervised.supervisor.journal
+    journal.chain_key = key
+    host = Supervisor("memory:", journal=journal, clock=supervised.clock, work=False)
+    for said in (host.decide(entry, Reject("no"), by=Person("anna", "cfo")), host.signal(run.id, "go"), host.cancel(run.id)):
+        with pytest.raises(WrongChainKey):
+            await said
+    assert await journal.mail([(await run.row()).number]) == []
 
 
 @pytest.mark.parametrize("change", [{"by": {"id": "eve", "roles": ["cfo"]}}, {"decision": "edit", "value": {"amount": 9}}, {"reason": "x"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from chargehand import Supervisor, step, wait_signal, workflow
 from chargehand.events import chain_hash
 
 from .conftest import KEY, Command, Said, asked, change
@@ -115,8 +117,49 @@ def test_a_long_value_that_was_changed_is_found(cli: Command, flows: Callable[[s
     assert found(cli("verify", "--json")) == []
     change("UPDATE blobs SET content = CAST(replace(content, 'xxx', 'xyx') AS BLOB)")
     assert any("'long' does not hold at seq 2: a long value" in message for message in found(cli("verify", "--json")))
+    assert (cli("show", "long").status, "A long value of event 2" in cli("show", "long").err) == (5, True)
     change("DELETE FROM blobs")
     assert found(cli("verify", "--json")) != []
+
+
+@step
+async def says(size: int) -> str:
+    """Give back a long text."""
+    return "x" * size
+
+
+TAKEN: list[str] = []
+
+
+@workflow(name="tampering.takes")
+async def takes(size: int) -> None:
+    """Take a long value over a wait."""
+    said = await says(size)
+    await wait_signal("go", int)
+    TAKEN.append(said[:9])
+
+
+async def test_nobody_goes_on_with_a_long_value_that_was_changed(tmp_path: Path) -> None:
+    """A run whose long value is not what its event says is left as it is, and another run goes on."""
+    TAKEN.clear()
+    path = str(tmp_path / "chargehand.db")
+    async with Supervisor(path, [takes], chain_key=KEY.encode()) as supervisor:
+        for id in ("r", "whole"):
+            await supervisor.start(takes(100_000), id)
+            while (await supervisor.row(id)).status != "waiting":
+                await asyncio.sleep(0.005)
+    connection = apsw.Connection(path)
+    connection.execute("UPDATE blobs SET content = CAST(replace(content, 'xxx', 'xyx') AS BLOB) WHERE run = 1")
+    connection.close()
+    async with Supervisor(path, [takes], chain_key=KEY.encode()) as supervisor:
+        for id in ("r", "whole"):
+            await supervisor.signal(id, "go", 1)
+        await supervisor.run("whole").result()
+        assert supervisor.carrier is not None
+        while "r" not in supervisor.carrier.failed and len(TAKEN) < 2:
+            await asyncio.sleep(0.005)
+        assert TAKEN == ["x" * 9]
+        assert "is not what was written" in str(supervisor.carrier.failed["r"])
 
 
 FORGED = """INSERT INTO events(run, seq, time, type, path, payload, hash)

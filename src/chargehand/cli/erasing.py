@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from chargehand.cli.unknown import run_named
 from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import DecisionRefused, InvalidInput, WrongEnvironment
 from chargehand.events import Event
-from chargehand.supervise.log import loaded
+from chargehand.supervise.log import loaded, references
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"
@@ -109,9 +109,5 @@ async def _only_in(supervisor: Supervisor, row: RunRow, seqs: Collection[int]) -
     going: set[str] = set()
     staying: set[str] = set()
     for record in await supervisor.journal.load(row.number):
-        (going if record.seq in seqs else staying).update(_blobs(record.event().payload))
+        (going if record.seq in seqs else staying).update(references(record.event().payload).values())
     return going - staying
-
-
-def _blobs(payload: dict[str, Any]) -> list[str]:
-    return [value["$blob"] for value in payload.values() if isinstance(value, dict) and value.keys() == {"$blob", "bytes"}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import re
 import sys
 import time
@@ -26,7 +25,7 @@ from chargehand.config import hash_secret
 from chargehand.demo import run_demo
 from chargehand.durable import ChainLink, RunRow
 from chargehand.errors import EXIT_JOURNAL, EXIT_OK, BadConfiguration, InvalidInput, JournalCorrupt
-from chargehand.supervise.log import loaded
+from chargehand.supervise.log import loaded, long_value, references
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"
@@ -140,16 +139,13 @@ async def _broken(check: Any) -> list[str]:
 async def _long_values(supervisor: Supervisor, row: RunRow) -> None:
     """Raise `JournalCorrupt` where a long value is not what was written: events hold its digest, and the chain holds events."""
     for record in await supervisor.journal.load(row.number):
-        if b'"$blob"' not in record.payload:
-            continue
-        for value in record.event().payload.values():
-            if not isinstance(value, dict) or value.keys() != {"$blob", "bytes"}:
-                continue
-            content = await supervisor.journal.blob(row.number, str(value["$blob"]))
-            if hashlib.sha256(content).hexdigest()[:32] != value["$blob"]:
+        for digest in references(record.event().payload).values():
+            try:
+                await long_value(supervisor.journal, row.number, record.seq, digest)
+            except JournalCorrupt:
                 raise JournalCorrupt(
                     f"The chain of run {row.id!r} does not hold at seq {record.seq}: a long value is not what was written."
-                )
+                ) from None
 
 
 async def _against(supervisor: Supervisor, head: Any, where: str) -> list[str]:

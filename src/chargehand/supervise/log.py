@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ from chargehand.durable import (
     RunStatus,
     Waiting,
 )
-from chargehand.errors import JournalError, KeyHeld, Overtaken, TooLarge, Unserialisable
+from chargehand.errors import JournalCorrupt, JournalError, KeyHeld, Overtaken, TooLarge, Unserialisable
 from chargehand.events import Event, Record, chain_hash
 
 logger = logging.getLogger("chargehand")
@@ -48,6 +48,7 @@ Draft = tuple[str, str, dict[str, Any]]
 
 PAYLOAD_BYTES_MAX = 3 * VALUE_BYTES_MAX
 _REFERENCE = b'"$blob"'
+_DIGEST_CHARS = 32
 _BLOB_FIELDS = ("v", "args", "output", "input", "evidence", "tools", "shows", "e")
 
 
@@ -385,7 +386,7 @@ def _with_blobs(payload: dict[str, Any], batch: _Batch) -> bytes:
             continue
         raw = to_json(short[name])
         if len(raw) > BLOB_BYTES // 8 or _is_reference(short[name]):  # a value that looks like one is moved, so that none is mistaken
-            digest = hashlib.sha256(raw).hexdigest()[:32]
+            digest = hashlib.sha256(raw).hexdigest()[:_DIGEST_CHARS]
             batch.blobs.append((digest, raw))
             short[name] = {"$blob": digest, "bytes": len(raw)}
     return to_json(short)
@@ -401,9 +402,20 @@ async def loaded(journal: Journal, run: int, after: int = 0) -> list[Event]:
     for record in await journal.load(run, after=after):
         event = record.event()
         if _REFERENCE in record.payload:
-            for name in _BLOB_FIELDS:
-                value = event.payload.get(name)
-                if isinstance(value, dict) and _is_reference(value):
-                    event.payload[name] = json.loads(await journal.blob(run, value["$blob"]))
+            for name, digest in references(event.payload).items():
+                event.payload[name] = json.loads(await long_value(journal, run, event.seq, digest))
         events.append(event)
     return events
+
+
+def references(payload: Mapping[str, Any]) -> dict[str, str]:
+    """Return by field the digests of the long values that lie beside an event."""
+    return {name: str(payload[name]["$blob"]) for name in _BLOB_FIELDS if name in payload and _is_reference(payload[name])}
+
+
+async def long_value(journal: Journal, run: int, seq: int, digest: str) -> bytes:
+    """Return a value that lies beside an event. Raises `JournalCorrupt` when it is not what was written: chains hold only the digest."""
+    content = await journal.blob(run, digest)
+    if hashlib.sha256(content).hexdigest()[:_DIGEST_CHARS] != digest:
+        raise JournalCorrupt(f"A long value of event {seq} is not what was written. `chargehand verify` tells which runs are whole.")
+    return content
