@@ -14,7 +14,7 @@ from .planted import PLANTED
 from .simulate import Outcome, simulate
 
 KEPT = Path(__file__).with_name("seeds.txt")
-QUICK = range(30)
+QUICK = range(30, 55)
 MANY = range(1_000, 4_000)
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "30"))
 """For so long the random part runs."""
