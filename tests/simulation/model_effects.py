@@ -27,7 +27,7 @@ MOVES: dict[str, dict[str, str]] = {
     "effect.tried": {"sending": "pausing", "pausing": "pausing"},
     "effect.doubted": dict.fromkeys(UNKNOWN, "doubt"),
     "effect.did_not_happen": dict.fromkeys((*UNKNOWN, "letter"), "missed"),
-    "effect.lettered": {"missed": "letter"},
+    "effect.lettered": dict.fromkeys(("missed", "letter"), "letter"),
     "effect.redriven": {"letter": "redriven", "doubt": "pausing"},
     "effect.failed": dict.fromkeys(("new", "approved", "redriven", "undone", "missed", "letter"), "ended"),
     "effect.done": dict.fromkeys((*UNKNOWN, "new", "proposed", "approved", "redriven", "letter", "undone"), "done"),

@@ -20,6 +20,8 @@ from chargehand.supervise.log import Part, RunLog, Standing
 from chargehand.supervise.matching import Matching
 from chargehand.supervise.run import RunDriver
 
+from .processes import SimulatedJournal
+
 Change = tuple[Any, str, Any]
 """Of what, which name, and what it becomes."""
 
@@ -170,7 +172,10 @@ def _rejected_attempts_stay() -> list[Change]:
 
 
 def _key_taken_by_force() -> list[Change]:
-    return [(memory, "may_take", lambda take, row, run_id: True)]
+    async def key(self: Any, environment: str, tool: str, key: str) -> Any:
+        return None
+
+    return [(memory, "may_take", lambda take, row, run_id: True), (memory.MemoryJournal, "key", key), (SimulatedJournal, "key", key)]
 
 
 def _silent_is_dead() -> list[Change]:
