@@ -187,7 +187,7 @@ class Work:
 
         While it waits for a place nothing is on disk, and what is next may become another question (`overtaken`).
         """
-        driver, effect = self.driver, self.effect
+        driver = self.driver
         async with AsyncExitStack() as places:
             no_place: Exception | None = None
             if self.definition.limits:
@@ -200,13 +200,7 @@ class Work:
                 await self.commit(draft, keys=keys)
             except KeyHeld:
                 return False
-            if self.too_late and not effect.doubtful:  # the rollback began as this was written
-                failure = {"code": "not-sent", "message": "The run was being rolled back; it was not sent."}
-                await self.commit(
-                    ("effect.did_not_happen", {"e": failure, "permanent": True, "by": "rollback"}), keys=self._key_set("open")
-                )
-            elif not self.too_late:
-                await self._send(arguments, no_place)
+            await self._send(arguments, no_place)
         return True
 
     def overtaken(self, arguments: Arguments) -> bool:
@@ -323,21 +317,33 @@ class Work:
         started = driver.clock.monotonic()
         self.meter = Meter(driver, self.path)
         current_meter.set(self.meter)
-        sent = False
+        sent, value = False, None
         try:
             if no_place is not None:
                 raise no_place
-            filled = await driver.site.filled(contract, key=effect.key)
-            values = {**arguments.values, **filled}
-            sent = True
-            value = await driver.site.run(driver.site.function_of(definition), values, definition.options.timeout, dispatch=driver.row.id)
+            values = {**arguments.values, **await driver.site.filled(contract, key=effect.key)}
+            sent = not self.too_late  # a rollback may have begun since this was written: nothing is sent any more
+            if sent:
+                function = driver.site.function_of(definition)
+                value = await driver.site.run(function, values, definition.options.timeout, dispatch=driver.row.id)
         except Exception as error:
             driver.site.gauges.ended(definition, False)
             await self._tried(error, classify(error) if sent else _unsent(error))
             return
+        if not sent:
+            await self._not_sent()
+            return
         driver.site.gauges.ended(definition, True)
         driver.site.at("after send", self.path)
         await self._made(value, driver.clock.monotonic() - started)
+
+    async def _not_sent(self) -> None:
+        """Record that this try was not made; what an earlier one did, the rollback finds out."""
+        if self.effect.doubtful:
+            return
+        failure = {"code": "not-sent", "message": "The run was being rolled back; it was not sent."}
+        payload = {"e": failure, "permanent": True, "by": "rollback"}
+        await self.commit(("effect.did_not_happen", payload), keys=self._key_set("open"))
 
     async def _made(self, value: Any, elapsed: float) -> None:
         """Record the result; a result that cannot be recorded leaves the effect in doubt: it happened, result unknown."""
