@@ -151,7 +151,7 @@ class EffectRules:
         if role is not None and role not in by.get("roles", ()):
             self._wrong(effect, f"{by} is not {role}")
         if permission.due is not None and not any(
-            letter.time <= permission.due and (letter.body.get("by") or {}).get("id") == by["id"] for letter in self.letters
+            letter.kind == "decision" and letter.time <= permission.due and letter.body["by"]["id"] == by["id"] for letter in self.letters
         ):
             self._wrong(effect, f"approved after its time ({permission.due})")
         permission.voters.add(by["id"])

@@ -18,8 +18,9 @@ from .model_effects import UNDOING, UNKNOWN, Effect, EffectRules
 from .services import Request
 
 ONCE = ("call.done", "call.failed", "agent.released", "agent.failed", "timer.fired", "question.answered", "now.read")
-LATE_SECONDS = 300.0
-"""So late may a timer be when nothing is wrong any more: a run that its workers died over waits for its turn."""
+LATE_SECONDS = 900.0
+"""So late may a timer be when nothing is wrong any more: a clock that was set is noticed after a nap, and a run that its workers
+died over waits for its turn."""
 PIVOT_SUFFIX = "!rollback"
 
 

@@ -112,7 +112,10 @@ class Models(Watcher):
         self.seed.wrote(commit.run_id, records)
         self.journal.appended(commit)
         letters = [self.journal.letters[id] for id in commit.mail]
-        self.runs.committed(commit, records, letters)
+        try:
+            self.runs.committed(commit, records, letters)
+        except Exception as error:  # the engine must not take it for its own
+            self.seed.complain(f"the model does not know what to make of {[record.type for record in records]}: {error!r}")
 
     def answered(self, place: Place, commit: Commit, records: Sequence[Record]) -> None:
         """A process knows."""
