@@ -22,6 +22,7 @@ from chargehand import (
     escalate,
     fail,
     gate,
+    gather,
     give_up,
     injected,
     reassign,
@@ -524,3 +525,62 @@ async def test_a_final_effect_that_was_done_by_hand_is_a_pivot(supervised: Super
     await supervised.supervisor.decide(entry, DoneByHand("receipt"), by=ANN)
     (entry,) = await supervised.waiting()
     assert entry.decisions == ("go on", "undo", "leave")
+
+
+# -- branches that outlive their gather ----------
+
+
+@workflow(name="sleeps and charges")
+async def sleeps_and_charges(seconds: float) -> str:
+    """Charge after a while."""
+    await sleep(seconds)
+    return await charge("late")
+
+
+@workflow(name="waits for the slow one")
+async def waits_for_the_slow_one(seconds: float) -> str:
+    """Make the slow one, then charge."""
+    await slow("slow")
+    return await charge("late")
+
+
+@workflow(name="fails before its branch")
+async def fails_before_its_branch(busy: bool) -> str:
+    """Fail while a branch of this scope goes on by itself."""
+    try:
+        async with saga():
+            late = waits_for_the_slow_one(10) if busy else sleeps_and_charges(10)
+            await gather(late, contain=True, within=1)
+            fail("the scope")
+    except Failure:
+        pass
+    await sleep(100)
+    return "done"
+
+
+async def test_a_branch_that_only_waits_ends_with_its_scope(supervised: Supervised) -> None:
+    """A branch that outlived its gather begins nothing any more when the scope around it has failed."""
+    MADE.clear()
+    run = await supervised.start(fails_before_its_branch(False))
+    await supervised.advance(1)
+    await supervised.crash()
+    await supervised.advance(200)
+    assert await run.result() == "done"
+    assert MADE == []
+
+
+async def test_a_branch_that_is_busy_is_waited_for_and_undone(supervised: Supervised) -> None:
+    """What such a branch was doing when its scope failed comes to its outcome, and is undone with the scope."""
+    MADE.clear()
+    WAITS["go"] = asyncio.Event()
+    run = await supervised.start(fails_before_its_branch(True))
+    for _ in range(200):
+        await asyncio.sleep(0)
+    supervised.clock.advance(2)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert MADE == []
+    WAITS["go"].set()
+    await supervised.advance(200)
+    assert await run.result() == "done"
+    assert MADE == ["slow", "undo slow"]

@@ -71,7 +71,7 @@ class Branch:
     ok: bool = False
     value: Any = None
     stopped: bool = False
-    waits: Ask | Group | None = None
+    waits: Ask | Group | JoinAsk | None = None
 
     def settle(self, ok: bool, value: Any) -> None:
         """Note how the branch ended."""
@@ -87,6 +87,14 @@ class GatherAsk:
     at_once: int | None
     stop_early: bool
     alarm: Ask | None = None
+
+
+@dataclass(slots=True)
+class JoinAsk:
+    """Yielded by a scope that fails: stop the branches inside it that outlived their gather, and wait until they have ended."""
+
+    scope: Scope
+    kind: str = "join"
 
 
 UNFINISHED: Any = object()
@@ -105,7 +113,7 @@ def stepping() -> Branch | None:
 WAITS = frozenset({"timer", "signal", "question"})
 """Kinds of asks that send nothing: they can be withdrawn at any moment, live and on replay alike."""
 
-_OURS = frozenset({"rollback", "diverged"})
+_OURS = frozenset({"rollback", "diverged", "join"})
 """Kinds of asks that the code did not make: they are never withdrawn."""
 
 Resume = tuple[Literal["send", "throw"], Any]
@@ -120,6 +128,7 @@ class Trampoline:
         """Branches that could run on now, and with what."""
         self._asks: list[Ask] = []
         self.branches: set[Branch] = set()
+        self._joins: list[tuple[Branch, set[Branch]]] = []
         self.withdrawn: list[Ask] = []
         self.late: list[Branch] = []
         self.root: Branch | None = None
@@ -174,8 +183,16 @@ class Trampoline:
             _stepping.pop()
         self._wait(branch, yielded)
 
+    def inside(self, scope: Scope) -> list[Branch]:
+        """Return the branches that run inside a scope, but for the one that runs now, in an order that every replay has."""
+        here = stepping()
+        found = [branch for branch in self.branches if branch is not here and scope.covers(branch.scope.path)]
+        return sorted(found, key=lambda branch: branch.scope.path)
+
     def _wait(self, branch: Branch, yielded: Any) -> None:
-        if isinstance(yielded, Ask):
+        if isinstance(yielded, JoinAsk):
+            self._join(branch, yielded)
+        elif isinstance(yielded, Ask):
             if branch.stopped and yielded.kind != "rollback":
                 self.ready.append((branch, ("throw", Stopping())))
                 return
@@ -188,6 +205,26 @@ class Trampoline:
             self._open(branch, yielded)
         else:
             self.ready.append((branch, ("throw", _foreign(yielded))))
+
+    def _join(self, branch: Branch, ask: JoinAsk) -> None:
+        inside = [other for other in self.inside(ask.scope) if other is not branch]
+        branch.waits = ask
+        self._joins.append((branch, set(inside)))
+        for other in inside:
+            if other.group is not None and other.group.closed:
+                other.group.stopping = True
+            self._stop(other)
+        self._end_joins(branch)
+
+    def _end_joins(self, ended: Branch) -> None:
+        """Resume the scopes that waited for this branch last."""
+        for join in list(self._joins):
+            waiting, left = join
+            left.discard(ended)
+            if not left:
+                self._joins.remove(join)
+                waiting.waits = None
+                self.ready.append((waiting, ("send", None)))
 
     def _open(self, branch: Branch, ask: GatherAsk) -> None:
         group = Group(branch, [], ask.at_once, ask.stop_early)
@@ -224,6 +261,7 @@ class Trampoline:
     def _end(self, branch: Branch, ok: bool, value: Any) -> None:
         branch.settle(ok, value)
         self.branches.discard(branch)
+        self._end_joins(branch)
         group = branch.group
         if group is None:
             return
@@ -246,7 +284,7 @@ class Trampoline:
             waits.stopping = True
             for child in waits.branches:
                 self._stop(child)
-        elif waits is not None and (waits.kind in WAITS or (waits.kind not in _OURS and self._is_new(waits))):
+        elif isinstance(waits, Ask) and (waits.kind in WAITS or (waits.kind not in _OURS and self._is_new(waits))):
             branch.waits = None
             self.withdrawn.append(waits)
             self.ready.append((branch, ("throw", Stopping())))
@@ -299,4 +337,4 @@ def _foreign(yielded: Any) -> ForeignAwait:
     )
 
 
-__all__ = ["Ask", "Branch", "GatherAsk", "Group", "Stopping", "Trampoline", "current_branch", "stepping", "wait_for"]
+__all__ = ["Ask", "Branch", "GatherAsk", "Group", "JoinAsk", "Stopping", "Trampoline", "current_branch", "stepping", "wait_for"]

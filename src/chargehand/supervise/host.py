@@ -8,7 +8,7 @@ from typing import Any
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
 from chargehand.core.states import AgentState, EffectState
-from chargehand.core.trampoline import Ask, Branch, Trampoline, stepping
+from chargehand.core.trampoline import Ask, Branch, JoinAsk, Trampoline, stepping
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import is_failure
 from chargehand.supervise.log import RunLog
@@ -60,7 +60,9 @@ class Host:
         return result.from_json(result.to_json(result.check(value)))
 
     def roll_back(self, scope: Scope, error: BaseException) -> Generator[Any, Any, None]:
-        """Have a failed scope's effects undone before the failure goes on."""
+        """Have a failed scope's effects undone before the failure goes on. What outlived a gather in it is stopped and waited for."""
+        if self.trampoline.inside(scope):
+            yield JoinAsk(scope)
         if any(effect.ever_intended or effect.done_seq for effect in self.history.effects(scope.path)):
             yield Ask(f"{scope.path}!rollback", "rollback", error, scope=scope)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
-from chargehand.core.trampoline import Ask, Branch
+from chargehand.core.trampoline import Ask, Branch, Stopping
 from chargehand.durable import ParkReason, RunRow, RunStatus
 from chargehand.errors import ChargehandError, DeadlinePassed, IllegalMove, InvalidInput, JournalError
 from chargehand.events import Event
@@ -357,7 +357,8 @@ class RunDriver(Matching):
         self._diverged = self._diverged or self.lost_at_end(root)
         if self._diverged is not None:
             return
-        bugs = [branch.value for branch in self.trampoline.late if not branch.ok and not is_failure(branch.value)]
+        late = [branch.value for branch in self.trampoline.late if not branch.ok]
+        bugs = [error for error in late if not is_failure(error) and not isinstance(error, Stopping)]
         if root.ok and bugs:
             root.settle(False, bugs[0])
         if root.ok:
