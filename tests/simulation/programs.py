@@ -239,7 +239,7 @@ class Author:
                         node["at_once"] = 1
                     case 2:
                         node["contain"] = True
-                    case 3 if depth == 0:  # a branch that outlives its gather has no scope around it that may fail before the run
+                    case 3:
                         node |= {"contain": True, "within": dice.choice([5.0, 60.0])}
                 return node
             case "try":
