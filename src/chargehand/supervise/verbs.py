@@ -109,7 +109,7 @@ def gather(
     Every branch ends, then one `BranchesFailed` lists the failures. `at_once` bounds how many run at the same time.
     `stop_early`: after the first failure the others start nothing new. `contain`: each branch ends as `Finished` or `Failed`.
     `within` seconds (with `contain`): a branch that has not ended by then is `StillWaiting`. It goes on by itself, and the run
-    does not end before it has.
+    does not end before it has; if the scope around the gather fails meanwhile, the branch is stopped and undone with it.
     """
     if within is not None and not contain:
         raise ValueError("within= goes with contain=True: a branch that has not ended in time has no value to give.")
