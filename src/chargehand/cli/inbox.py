@@ -15,7 +15,7 @@ from chargehand.cli.safe import as_json, duration, one_line
 from chargehand.cli.unknown import refuse_entry, run_named
 from chargehand.cli.ways import ways
 from chargehand.durable import Waiting, WaitingKind
-from chargehand.errors import EXIT_OK, EXIT_WAITING
+from chargehand.errors import EXIT_OK, EXIT_WAITING, InvalidInput
 
 PANEL = "Look"
 LETTER_KINDS: tuple[WaitingKind, ...] = ("letter", "doubt")
@@ -45,6 +45,8 @@ async def inbox(
 ) -> int:
     """List whatever waits for a person: approvals, escalations, letters, doubts, questions, parked runs."""
     bound = seconds_given(older_than, "--older-than")
+    if bound is not None and not check:
+        raise InvalidInput("--older-than belongs to --check, which says what is overdue.")
     found = await _found(face, entry, run, kinds_given(kind or ()), role)
     now = time.time()
     urgent = [one for one in found if one.kind == "doubt" or is_overdue(one, now, bound)] if check else []

@@ -236,6 +236,8 @@ def _written(out: str | None, face: Invocation) -> Iterator[TextIO]:
         yield face.out.file  # type: ignore[misc]
         return
     path = Path(out)
+    if path.is_dir():
+        raise InvalidInput(f"--out cannot be written: {out!r} is a directory. Name a file.")
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -318,6 +320,8 @@ def demo(
     ] = None,
 ) -> int:
     """Run one purchasing crew unsupervised and supervised, counted from the books of the services it used."""
+    if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise InvalidInput(f"--keep is not empty: {str(keep)!r}. Name a directory that is empty or not there yet.")
     status = run_demo(keep=keep, console=face.err if face.json else face.out)
     if face.json:
         face.answer({"ok": status == EXIT_OK})

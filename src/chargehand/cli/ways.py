@@ -57,4 +57,6 @@ def quoted(word: str) -> str:
 
 def article(noun: str) -> str:
     """Return a kind of entry with its article."""
+    if noun in ("diverged", "broken", "poison"):
+        return f"a run that is parked as {noun}"
     return f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"
