@@ -20,7 +20,7 @@ from chargehand.cli.reading import tell
 from chargehand.cli.resting import signals_waited_for, until_rest
 from chargehand.cli.safe import as_json, duration, one_line
 from chargehand.cli.timeline import verdicts_told
-from chargehand.cli.ways import quoted, ways
+from chargehand.cli.ways import quoted, told
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
 from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput
 from chargehand.supervise.call import Call
@@ -157,7 +157,7 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
         face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
         for entry in waits:
             face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-            for way in ways(entry):
+            for way in told(entry):
                 face.note(f"  {way}", "cyan")
         for name in signals:
             face.note(f"signal: it waits for {one_line(name)!r}", "yellow")

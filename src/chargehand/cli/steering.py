@@ -97,7 +97,7 @@ async def resume(
             face.note(
                 f"It is parked at {at!r}, which --accept does not name, and will park there again unless the code was mended.", "yellow"
             )
-        return await posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} goes on")
+        return await posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} is told to go on")
 
 
 async def _diverged_at(supervisor: Supervisor, row: RunRow) -> str | None:
