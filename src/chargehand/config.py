@@ -191,13 +191,15 @@ def _found_file(variables: Mapping[str, str], start: Path) -> Path | None:
     named = variables.get("CHARGEHAND_CONFIG")
     if named:
         path = Path(named).expanduser().resolve()
-        if not path.is_file():
-            raise BadConfiguration(f"There is no configuration file {str(path)!r}. --config and CHARGEHAND_CONFIG name a TOML file.")
+        if not _is_file(path):
+            raise BadConfiguration(
+                f"There is no configuration file {str(path)!r} that could be read. --config and CHARGEHAND_CONFIG name a TOML file."
+            )
         return path
     for folder in (start.resolve(), *start.resolve().parents):
-        if (folder / FILE).is_file():
+        if _is_file(folder / FILE):
             return _not_planted(folder / FILE)
-        if (folder / PYPROJECT).is_file() and _section(_toml(folder / PYPROJECT), folder / PYPROJECT) is not None:
+        if _is_file(folder / PYPROJECT) and _section(_toml(folder / PYPROJECT), folder / PYPROJECT) is not None:
             return _not_planted(folder / PYPROJECT)
     return None
 
@@ -216,6 +218,14 @@ def _not_planted(file: Path) -> Path:
             "Name it with --config or CHARGEHAND_CONFIG if it is right."
         )
     return file
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a file is there; what may not be looked at is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _toml(file: Path) -> dict[str, Any]:

@@ -6,8 +6,13 @@ import json
 from collections.abc import Callable
 
 import pytest
+import typer
 
+from chargehand.cli.main import app
+from chargehand.cli.ways import ways
 from chargehand.config import hash_secret
+from chargehand.durable import WAITING_KINDS, Waiting, WaitingKind
+from chargehand.supervise import waiting
 
 from .conftest import SHOP, Command, Started, lines_of
 
@@ -45,7 +50,7 @@ def test_a_decision_binds_what_was_shown(cli: Command, shop: Command) -> None:
     shop("pay", 500, id="p-1")
     digest = cli("approvals", "--json").json["waiting"][0]["digest"]
     assert cli("approve", "p-1", "--shown", "0" * 32).status == 7
-    assert cli("approve", "p-1", "--shown", digest[:7]).status == 7
+    assert cli("approve", "p-1", "--shown", digest[:7]).status == 2
     assert cli("approve", "p-1", "--shown", digest[:8]).status == 0
 
 
@@ -144,6 +149,49 @@ def test_after_a_final_effect_a_person_chooses(cli: Command, shop: Command) -> N
     assert cli("resolve", "f-1", "--leave").status == 0
     assert shop("pivot", "hello", id="f-1").status == 1
     assert lines_of("ledger.txt") == ["send hello"]
+
+
+def test_the_commands_of_an_entry_can_be_run_as_they_stand(cli: Command, shop: Command) -> None:
+    """What an entry offers needs no guessing: an undo that somebody did by hand has no result, and the command says so."""
+    assert shop("post_and_fail", "hello", id="u-1").status == 4
+    (entry,) = cli("letters", "u-1", "--json").json["waiting"]
+    assert entry["commands"][1] == "chargehand resolve u-1/post --done null"
+    assert "# somebody has undone it by hand" in cli("letters", "u-1").out
+    assert cli(*entry["commands"][1].split()[1:]).status == 0
+    assert shop("post_and_fail", "hello", id="u-1").status == 1
+    assert cli("runs", "--json").json["runs"][0]["standing"] == 0
+
+
+def test_every_decision_has_its_command_and_its_meaning() -> None:
+    """No entry, whatever its kind, offers a decision without a command of ours, or one whose meaning has to be guessed."""
+    offered: list[tuple[WaitingKind, tuple[str, ...]]] = [
+        ("approval", waiting.APPROVAL_DECISIONS),
+        ("escalation", waiting.ESCALATION_DECISIONS),
+        ("letter", ("redrive", "edit", "done", "fail", "abandon")),
+        ("letter", waiting.UNDO_LETTER_DECISIONS),
+        ("doubt", ("done", "not-done", "redrive", "abandon")),
+        ("diverged", ("resume", "cancel")),
+        ("broken", ("resume", "cancel")),
+        ("poison", ("resume", "cancel")),
+        ("letter", waiting.PIVOT_DECISIONS),
+        ("question", ("answer",)),
+    ]
+    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert {kind for kind, _ in offered} == set(WAITING_KINDS)
+    for kind, decisions in offered:
+        entry = Waiting("r/a b", "r", "a b", kind, "what", {"path": "pay"}, decisions, None, 0.0, None, "d" * 32)
+        for way in ways(entry):
+            assert way.command.split()[1] in commands
+            assert way.means or decisions == waiting.PIVOT_DECISIONS or kind == "question", way
+
+
+def test_a_traceback_is_shown_as_lines(cli: Command, shop: Command) -> None:
+    """The entry of a broken run shows its traceback as one reads it, without terminal control."""
+    shop("broken", 4, id="b-1")
+    lines = cli("inbox", "b-1").out.splitlines()
+    at = lines.index("  traceback:")
+    assert lines[at + 1] == "    Traceback (most recent call last):"
+    assert any(line.startswith("    KeyError") for line in lines[at:])
 
 
 def test_a_signal_reaches_its_run(cli: Command) -> None:

@@ -175,3 +175,11 @@ def test_a_long_failure_is_counted_like_any_other(cli: Command) -> None:
     assert (said.status, set(said.json["failed"])) == (1, {"FM-3.2"})
     (one,) = results()
     assert len(one["error"]["branches"]) == 30
+
+
+def test_results_that_cannot_be_written_keep_every_run_from_starting(each: Command, cli: Command) -> None:
+    """Where --out leads nowhere, that is said before anything is done, not after everything was."""
+    items("fine", "fine")
+    assert each("--out", "no/such/results.jsonl").status == 2
+    assert lines_of("worked.txt") == []
+    assert cli("runs").status == 5  # there is no journal yet

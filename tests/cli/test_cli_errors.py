@@ -55,6 +55,11 @@ BAD: list[tuple[str, int, str, str]] = [
     (f"run {PAY} --input 5 --journal ftp://x", 2, "configuration", "Not a journal"),
     (f"run {PAY} --input 5 --journal no/such/place.db", 5, "journal", "cannot be"),
     (f"run {PAY} --input 5 --journal folder", 5, "journal", "is a directory"),
+    ("run .", 2, "configuration", "names no module and no file of Python"),
+    ("run :", 2, "configuration", "names no module and no file of Python"),
+    (f"run {PAY} --input 5 --at-once 3", 2, "invalid-input", "belong to --each"),
+    (f"run {PAY} --each items.jsonl --out folder", 2, "invalid-input", "'folder' is a directory"),
+    (f"run {PAY} --each items.jsonl --out no/such/place.jsonl", 2, "invalid-input", "there is no directory 'no/such'"),
     # worker
     ("worker", 2, "configuration", "No workflow is named"),
     ("worker nowhere:x", 2, "configuration", "no module"),
@@ -73,6 +78,7 @@ BAD: list[tuple[str, int, str, str]] = [
     ("runs --journal text.db", 5, "journal-corrupt", "text.db"),
     ("runs --journal newer.db", 5, "journal-newer", "newer"),
     ("runs --config missing.toml", 2, "configuration", "missing.toml"),
+    ("runs --before 0", 2, "usage", "--before"),
     ("show", 2, "usage", "Missing argument"),
     ("show nobody", 6, "unknown-run", "'nobody'"),
     ("watch nobody", 6, "unknown-run", "'nobody'"),
@@ -80,7 +86,8 @@ BAD: list[tuple[str, int, str, str]] = [
     ("inbox nothing", 6, "unknown-entry", "'nothing'"),
     ("inbox --run nobody", 6, "unknown-run", "'nobody'"),
     ("inbox --kind leter", 2, "invalid-input", "Did you mean 'letter'?"),
-    ("inbox --older-than x", 2, "invalid-input", "'x'"),
+    ("inbox --check --older-than x", 2, "invalid-input", "'x'"),
+    ("inbox --older-than 1h", 2, "invalid-input", "belongs to --check"),
     ("approvals nothing", 6, "unknown-entry", "'nothing'"),
     ("letters p-1", 6, "unknown-entry", "'p-1'"),
     # deciding
@@ -88,6 +95,7 @@ BAD: list[tuple[str, int, str, str]] = [
     ("approve nothing", 6, "unknown-entry", "'nothing'"),
     ("approve p-1 --edit 5", 2, "invalid-input", "no object of arguments"),
     ("approve p-1 --edit {", 2, "invalid-input", "--edit is not JSON"),
+    ("approve p-1 --shown 1234567", 2, "invalid-input", "at least 8 characters"),
     ("approve p-1 --as eve", 2, "configuration", "'eve'"),
     ("approve p-1 --environment staging", 7, "wrong-environment", "'development'"),
     ("approve p-1/charge --environment staging", 7, "wrong-environment", "'development'"),
@@ -101,6 +109,7 @@ BAD: list[tuple[str, int, str, str]] = [
     ("redrive --all --wait", 2, "invalid-input", "belong to one ENTRY"),
     ("redrive --kind x", 2, "invalid-input", "'x'"),
     ("redrive nothing", 6, "unknown-entry", "'nothing'"),
+    ("redrive --kind approval", 2, "invalid-input", "letter or doubt"),
     ("resolve p-1", 2, "invalid-input", "0 were given"),
     ("resolve p-1 --not-done --leave", 2, "invalid-input", "2 were given"),
     ("resolve p-1 --done {", 2, "invalid-input", "--done is not JSON"),
@@ -110,6 +119,7 @@ BAD: list[tuple[str, int, str, str]] = [
     ("abandon p-1", 2, "usage", "--reason"),
     ("signal nobody go", 6, "unknown-run", "'nobody'"),
     ("signal p-1 go --value x", 2, "invalid-input", "--value is not JSON"),
+    ("signal p-1 BLANK", 2, "invalid-input", "no name of a signal"),
     ("signal done go", 7, "decision-refused", "has ended"),
     ("signal p-1 go --environment staging", 7, "wrong-environment", "staging"),
     ("resume nobody", 6, "unknown-run", "'nobody'"),
@@ -137,11 +147,14 @@ BAD: list[tuple[str, int, str, str]] = [
     ("erase nobody 1 --yes", 6, "unknown-run", "'nobody'"),
     ("erase p-1 1 --yes", 7, "decision-refused", "it needs its events to go on"),
     ("erase done 1 --yes --environment staging", 7, "wrong-environment", "'development'"),
+    ("export --out folder", 2, "invalid-input", "'folder' is a directory"),
     ("prune", 2, "usage", "--before"),
     ("prune --before ever", 2, "invalid-input", "'ever'"),
     ("doctor --journal missing.db", 5, "journal", "missing.db"),
     ("principal", 2, "usage", "Missing argument"),
     ("principal eve", 2, "configuration", "no secret"),
+    ("demo --keep full", 2, "invalid-input", "is not empty"),
+    ("demo --keep text.db", 2, "invalid-input", "is not empty"),
     ("demo --kep x", 2, "usage", "--keep"),
     ("nonsense", 2, "usage", "nonsense"),
 ]  # fmt: skip
@@ -153,6 +166,7 @@ def prepared(shop: Command) -> None:
     shop("pay", 500, id="p-1")
     shop("pay", 50, id="done")
     Path("folder").mkdir()
+    Path("full/inner").mkdir(parents=True)
     Path("items.jsonl").write_text("5\n")
     Path("heads.jsonl").write_text('{"kind": "head", "run": "p-1"}\n')
     Path("text.db").write_text("this is no database, only text that is long enough to look at" * 20)

@@ -56,6 +56,18 @@ def test_runs_come_in_pages(cli: Command) -> None:
 
 
 @pytest.mark.usefixtures("several")
+def test_an_empty_list_says_why(cli: Command) -> None:
+    """Whether a name is misspelt, the environment has nothing or no run fits: nothing is not told as if all were well."""
+    assert cli("runs", "--workflow", "shop.ad").err == "No runs of 'shop.ad'. Did you mean 'shop.add'?\n"
+    assert cli("runs", "--workflow", "add").err == "No runs of 'add'. Did you mean 'shop.add'?\n"
+    assert "There are runs of: shop.add, shop.bungle, " in cli("runs", "--workflow", "zzz").err
+    assert cli("runs", "--environment", "staging").err == "No runs in the environment 'staging'.\n"
+    assert cli("runs", "--tag", "a=b").err == "No runs that fit these options.\n"
+    assert cli("inbox", "--kind", "poison").err == "Nothing waits that fits these options.\n"
+    assert "Nothing waits that fits and could be redriven" in cli("redrive", "--workflow", "shop.nothing").err
+
+
+@pytest.mark.usefixtures("several")
 def test_piped_a_table_is_plain_and_whole(cli: Command) -> None:
     """Piped, every run is one line with its columns, without colours and not cut."""
     lines = cli("runs").out.splitlines()

@@ -89,7 +89,7 @@ def test_a_divergence_may_be_accepted(cli: Command) -> None:
     cli("signal", "b-1", "go", "--value", '"yes"')
     parked = cli(*words)
     assert parked.status == 4
-    assert "chargehand resume b-1 --accept billing.rate    #" in parked.err
+    assert "chargehand resume b-1 --accept billing.rate  # " in parked.err
     (entry,) = cli("inbox", "--json").json["waiting"]
     assert entry["kind"] == "diverged"
     assert entry["commands"] == ["chargehand resume b-1", "chargehand resume b-1 --accept billing.rate", "chargehand cancel b-1"]

@@ -31,6 +31,8 @@ from chargehand.errors import (
 from chargehand.supervise.decisions import Abandon, Answer, Approve, Decision, DoneByHand, Edit, Fail, NotDone, Redrive, Reject, Release
 from chargehand.supervisor import Supervisor
 
+_SHOWN_CHARS_MIN = 8
+
 Entry = Annotated[str, typer.Argument(metavar="ENTRY", help="The entry's id, or its run's when only one thing in it can be decided so.")]
 Shown = Annotated[
     str | None,
@@ -176,6 +178,8 @@ async def redrive(
 
 async def _redrive_many(face: Invocation, workflow: str | None, kind: str | None, as_: str | None) -> int:
     kinds = LETTER_KINDS if kind is None else kinds_given([kind])
+    if not set(kinds) <= set(LETTER_KINDS):
+        raise InvalidInput(f"--kind is {' or '.join(LETTER_KINDS)} here, not {kind!r}: nothing else is redriven.")
     by = face.person(as_)
     redriven: list[str] = []
     refused: list[dict[str, str]] = []
@@ -195,6 +199,8 @@ async def _redrive_many(face: Invocation, workflow: str | None, kind: str | None
                 refused.append({"entry": one.id, "why": error.message})
     if face.json:
         face.answer({"redriven": redriven, "refused": refused})
+    elif not redriven and not refused:
+        face.note("Nothing waits that fits and could be redriven. `chargehand letters` lists what waits.")
     else:
         face.say(f"{len(redriven)} redriven, {len(refused)} refused")
         for one_refused in refused:
@@ -217,7 +223,11 @@ async def _decide(
     """Post one decision; with `wait`, see what became of it."""
     async with face.keyed() as supervisor:
         entry = await _entry(supervisor, named, decision.name, kinds)
-        if shown is not None and (len(shown) < 8 or not entry.digest.startswith(shown)):
+        if shown is not None and len(shown) < _SHOWN_CHARS_MIN:
+            raise InvalidInput(
+                f"--shown is too short: {shown!r}. Give at least {_SHOWN_CHARS_MIN} characters of what stands at 'shown as'."
+            )
+        if shown is not None and not entry.digest.startswith(shown):
             raise DecisionRefused(
                 f"What waits at {entry.id!r} is not what was shown as {shown!r} but as {entry.digest!r}. Look at it again."
             )

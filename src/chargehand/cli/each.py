@@ -97,6 +97,8 @@ async def run_each(
 ) -> int:
     """Run every item; return the exit status. If the process dies inside, the same command does what is missing."""
     items = items_of(batch)
+    if batch.out is not None:
+        _refuse_out(batch.out)
     tally = Tally(len(items))
     began = time.monotonic()
     work = _Work(supervisor, batch, tally, tags, deadline, by)
@@ -270,6 +272,17 @@ class _Shown:
         elif time.monotonic() - self._said > _PLAIN_LINE_SECONDS:
             self._said = time.monotonic()
             self._face.note(f"{len(tally.outcomes)} of {tally.total}: {state}")
+
+
+def _refuse_out(out: str) -> None:
+    """Raise `InvalidInput` when the results could not be written: before anything is run, not after."""
+    path = Path(out)
+    if path.is_dir():
+        raise InvalidInput(f"--out cannot be written: {out!r} is a directory. Name a file.")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"--out cannot be written: {out!r}: there is no directory {str(path.parent)!r}.")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidInput(f"--out cannot be written: {out!r}: {str(path.parent)!r} may not be written to.")
 
 
 def _write(out: str, items: Sequence[Item], tally: Tally) -> None:

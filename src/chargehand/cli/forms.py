@@ -53,7 +53,7 @@ def entry_form(entry: Waiting, now: float) -> dict[str, Any]:
         "title": entry.title,
         "shows": dict(entry.shows),
         "decisions": list(entry.decisions),
-        "commands": [way.partition("    # ")[0] for way in ways(entry)],
+        "commands": [way.command for way in ways(entry)],
         "role": entry.role,
         "created": iso(entry.created),
         "due": iso(entry.due),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,11 +12,11 @@ import typer
 from chargehand.cli.forms import entry_form, is_overdue
 from chargehand.cli.given import kinds_given, seconds_given
 from chargehand.cli.invocation import Invocation, command
-from chargehand.cli.safe import as_json, duration, one_line
+from chargehand.cli.safe import as_json, duration, one_line, plain
 from chargehand.cli.unknown import refuse_entry, run_named
-from chargehand.cli.ways import ways
+from chargehand.cli.ways import told
 from chargehand.durable import Waiting, WaitingKind
-from chargehand.errors import EXIT_OK, EXIT_WAITING
+from chargehand.errors import EXIT_OK, EXIT_WAITING, InvalidInput
 
 PANEL = "Look"
 LETTER_KINDS: tuple[WaitingKind, ...] = ("letter", "doubt")
@@ -45,6 +46,8 @@ async def inbox(
 ) -> int:
     """List whatever waits for a person: approvals, escalations, letters, doubts, questions, parked runs."""
     bound = seconds_given(older_than, "--older-than")
+    if bound is not None and not check:
+        raise InvalidInput("--older-than belongs to --check, which says what is overdue.")
     found = await _found(face, entry, run, kinds_given(kind or ()), role)
     now = time.time()
     urgent = [one for one in found if one.kind == "doubt" or is_overdue(one, now, bound)] if check else []
@@ -113,9 +116,12 @@ def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
     if entry.role:
         face.say(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}", "dim")
     for name, value in face.shown(dict(entry.shows)).items():
-        if value not in (None, [], {}, ""):
+        if isinstance(value, str) and "\n" in value:  # a traceback, or a text that an agent wrote
+            face.say(f"  {one_line(name)}:")
+            face.say(textwrap.indent(plain(value).rstrip("\n"), "    "))
+        elif value not in (None, [], {}, ""):
             face.say(f"  {one_line(name)}: {as_json(value)}")
     face.say(f"  shown as: {entry.digest}", "dim")
-    for way in ways(entry):
+    for way in told(entry):
         face.say(f"  {way}", "cyan")
     face.say()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich import box
@@ -36,6 +36,8 @@ except ImportError:  # pragma: no cover - Windows has no such table
     pwd = None  # type: ignore[assignment]
 
 Row = Sequence[object]
+_NARROW = 10
+"""Characters that a column of a table needs at least, if it has so many."""
 
 
 @dataclass
@@ -76,10 +78,26 @@ class Invocation:
             for line in [list(names), *cells]:
                 self.raw("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
             return
-        table = Table(*(Column(name, overflow="fold") for name in names), box=box.SIMPLE_HEAD, header_style="bold")
+        used = [column for column in range(len(names)) if column == 0 or any(line[column] for line in cells)]
+        names, cells = [names[column] for column in used], [[line[column] for column in used] for line in cells]
+        widths = [max(len(line[column]) for line in [list(names), *cells]) for column in range(len(names))]
+        if widths[0] + sum(min(width, _NARROW) for width in widths[1:]) + 2 * len(names) > self.out.width:
+            self._stack(names, cells, [styles(row) if styles is not None else "" for row in rows])
+            return
+        first = Column(names[0], no_wrap=True)  # an id is copied, so it is never cut in two
+        others = [Column(name, overflow="fold") for name in names[1:]]
+        table = Table(first, *others, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
         for row, line in zip(rows, cells, strict=True):
             table.add_row(*(Text(cell) for cell in line), style=styles(row) if styles is not None else None)
         self.out.print(table)
+
+    def _stack(self, names: Sequence[str], cells: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+        """Print rows below one another, each value with its name: for a terminal that is too narrow for a table."""
+        for line, style in zip(cells, styles, strict=True):
+            self.out.print(Text(line[0], style or "bold"), soft_wrap=True)
+            for name, cell in zip(names[1:], line[1:], strict=True):
+                if cell:
+                    self.out.print(Text(f"  {name}: {cell}", style), soft_wrap=True)
 
     @contextmanager
     def working(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -152,7 +170,8 @@ class Invocation:
         if not principals:
             if name is not None:
                 raise BadConfiguration(
-                    f"No principals are configured, so nobody can decide as {name!r}. `chargehand principal {name}` makes one."
+                    f"No principals are configured, so nobody can decide as {name!r}. `chargehand principal {quoted(name)}` prints the lines "
+                    "that go into chargehand.toml."
                 )
             return Person(_login(), vouched_by="login")
         if name is None:
@@ -264,10 +283,19 @@ def _with_common_options(body: Body) -> Callable[..., int]:
 
     update_wrapper(invoke, body)
     parameters = [*own, *_COMMON.values()]
+    for parameter in parameters:
+        _without_type(parameter.annotation)
     ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     invoke.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
     invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
     return invoke
+
+
+def _without_type(annotation: Any) -> None:
+    """Let a flag's help show no type: it takes no value."""
+    for option in getattr(annotation, "__metadata__", ()):
+        if get_args(annotation)[0] is bool and option.metavar is None:
+            option.metavar = ""
 
 
 async def _awaited(outcome: Coroutine[Any, Any, int | None]) -> int | None:

@@ -316,6 +316,8 @@ def demo(
     ] = None,
 ) -> int:
     """Run one purchasing crew unsupervised and supervised, counted from the books of the services it used."""
+    if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise InvalidInput(f"--keep is not empty: {str(keep)!r}. Name a directory that is empty or not there yet.")
     status = run_demo(keep=keep, console=face.err if face.json else face.out)
     if face.json:
         face.answer({"ok": status == EXIT_OK})

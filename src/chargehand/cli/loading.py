@@ -124,14 +124,20 @@ def call_of(workflow: AnyWorkflow, form: Any, *, beside: bool = False) -> Call[A
 
 
 def _imported(name: str, reference: str) -> ModuleType:
-    if name.endswith(".py") or "/" in name or "\\" in name:
+    if not name.endswith(".py") and not all(part.isidentifier() for part in name.split(".")):
+        raise BadConfiguration(f"{reference!r} names no module and no file of Python. Write module:name or path/to/file.py:name.")
+    if name.endswith(".py"):
         return _imported_file(Path(name), reference)
     _look_in(Path.cwd())
     return _import(name, reference)
 
 
 def _imported_file(file: Path, reference: str) -> ModuleType:
-    if not file.is_file():
+    try:
+        there = file.is_file()
+    except OSError as error:
+        raise BadConfiguration(f"{str(file)!r} cannot be read: {error.strerror}.") from error
+    if not there:
         raise BadConfiguration(f"There is no file {str(file)!r}, which {reference!r} names.")
     path = file.resolve()
     root, parts = path.parent, [path.stem]

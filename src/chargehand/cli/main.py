@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -19,6 +20,12 @@ from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, InvalidI
 
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""What writing to standard output fails with when its disk is full or it is no place to write to."""
+
+for _name, _mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    if getattr(sys, _name) is None:  # closed by whoever started us, as `>&-` does: what is written there goes nowhere
+        setattr(sys, _name, open(os.devnull, _mode, encoding="utf-8"))  # noqa: SIM115
 
 USAGE_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What the parser raises; where the class lives differs between versions of Typer."""
@@ -41,7 +48,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _everywhere(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
 ) -> None:
     """Take what may stand before a command."""
 
@@ -83,11 +92,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain(words, "interrupted", "Interrupted. Runs stay as they are; what was acknowledged is kept.", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
+        return _pipe_closed()
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # the parser and the console make this of it
+            return _pipe_closed()
+        raise
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN or error.filename is not None:
+            return _defect(words, error)
+        _pipe_closed()
+        return _complain(words, "output", f"The answer could not be written: {error.strerror}.", EXIT_PIPE)
     except Exception as error:
-        text = f"A defect in Chargehand: {type(error).__name__}: {error}. Please report it with what --debug shows."
-        return _complain(words, "defect", text, EXIT_DEFECT)
+        return _defect(words, error)
+
+
+def _defect(words: Sequence[str], error: Exception) -> int:
+    text = f"A defect in Chargehand: {type(error).__name__}: {error}. Please report it with what --debug shows."
+    return _complain(words, "defect", text, EXIT_DEFECT)
+
+
+def _pipe_closed() -> int:
+    """Return the status of a command whose reader has left, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_PIPE
 
 
 def _refuse_bytes(words: Sequence[str]) -> None:

@@ -15,17 +15,22 @@ from chargehand.cli.loading import code_of
 from chargehand.cli.safe import as_json, duration, moment, one_line, short_json
 from chargehand.cli.timeline import line_of, style_of
 from chargehand.cli.unknown import run_named
+from chargehand.config import nearest
 from chargehand.core.account import Account, account_of
 from chargehand.core.history import History
 from chargehand.core.states import AgentState
-from chargehand.durable import RunRow, Waiting
+from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
 from chargehand.errors import JournalCorrupt
 from chargehand.events import Event
 from chargehand.supervise.definitions import AgentDefinition
 from chargehand.supervise.discover import reachable
 from chargehand.supervise.log import loaded
+from chargehand.supervisor import Supervisor
 
 PANEL = "Look"
+_MINUTES = len("2026-01-31 12:00")
+_LOOKED_AT = 1000
+"""So many of the newest runs are looked at for the names of their workflows."""
 
 Workflow = Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only runs of this workflow.")]
 Status = Annotated[
@@ -63,7 +68,7 @@ async def runs(
     since: Since = None,
     until: Until = None,
     before: Annotated[
-        int | None, typer.Option("--before", metavar="NUMBER", help="The page after this one: runs before this number.")
+        int | None, typer.Option("--before", metavar="NUMBER", min=1, help="The page after this one: runs before this number.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
 ) -> None:
@@ -75,12 +80,13 @@ async def runs(
         rows = await supervisor.runs(
             workflow=workflow, status=wanted, tags=tags_given(tag or ()), since=bounds[0], until=bounds[1], before=before, limit=limit
         )
+        none = await _no_runs(supervisor, workflow, filtered=bool(status or tag or since or until or before)) if not rows else ""
     more = rows[-1].number if len(rows) == limit else None
     if face.json:
         face.answer({"runs": [run_form(row, face.shown) for row in rows], "next": more})
         return
     if not rows:
-        face.note("No runs.")
+        face.note(none)
         return
     shown = [
         (
@@ -88,7 +94,7 @@ async def runs(
             row.workflow,
             status_text(row),
             _tags(face, row),
-            moment(row.created),
+            moment(row.created)[:_MINUTES] if face.out.is_terminal else moment(row.created),
             row.seq,
         )
         for row in rows
@@ -102,6 +108,20 @@ async def runs(
         face.note(f"More: chargehand runs --before {more}")
 
 
+async def _no_runs(supervisor: Supervisor, workflow: str | None, *, filtered: bool) -> str:
+    """Return why a list of runs is empty."""
+    known = {row.workflow for row in await supervisor.runs(limit=_LOOKED_AT)}
+    if not known:
+        return f"No runs in the environment {supervisor.environment!r}."
+    if workflow is not None and workflow not in known:
+        ends = sorted(name for name in known if name.endswith(f".{workflow}"))
+        near = ends[0] if ends else nearest(workflow, known)
+        return f"No runs of {workflow!r}. " + (
+            f"Did you mean {near!r}?" if near else f"There are runs of: {', '.join(sorted(known)[:10])}."
+        )
+    return "No runs that fit these options." if filtered or workflow else "No runs."
+
+
 async def watch(
     face: Invocation,
     run: RunId,
@@ -109,7 +129,10 @@ async def watch(
 ) -> None:
     """Print a run's events as they come, from whichever process; ends when the run has ended."""
     async with face.reading() as supervisor:
-        started = (await run_named(face, supervisor, run)).created
+        row = await run_named(face, supervisor, run)
+        if row.status not in FINAL_STATUSES and face.err.is_terminal:
+            face.note(f"{row.id} is {row.status}. Ctrl-C leaves; the run is not touched.")
+        started = row.created
         async for event in supervisor.watch(run, after):
             tell(face, event, started)
 

@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
     def reference(face: Invocation) -> None:
         """Print the reference of the command line as Markdown."""
-        face.raw(markdown(app).rstrip("\n"))
+        if face.json:
+            face.answer({"markdown": markdown(app)})
+        else:
+            face.raw(markdown(app).rstrip("\n"))
 
     command(app, "reference", "Keep", hidden=True)(reference)
 
@@ -38,7 +41,15 @@ def markdown(app: typer.Typer) -> str:
     group: Any = typer.main.get_command(app)
     lines = [_HEAD, "## Exit statuses", "", "| status | meaning |", "|---|---|"]
     lines += [f"| {status} | {meaning} |" for status, meaning in EXITS.items()]
-    lines += ["| 130 | interrupted |", "", "## Everywhere", "", "These options belong to every command.", ""]
+    lines += [
+        "| 130 | interrupted |",
+        "| 141 | standard output was closed, or full, before the answer was whole |",
+        "",
+        "## Everywhere",
+        "",
+        "These options belong to every command.",
+        "",
+    ]
     visible = {name: one for name, one in group.commands.items() if not one.hidden}
     common = [parameter for parameter in next(iter(visible.values())).params if _is_common(parameter)]
     lines += _table(common)

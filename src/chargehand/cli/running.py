@@ -20,7 +20,7 @@ from chargehand.cli.reading import tell
 from chargehand.cli.resting import signals_waited_for, until_rest
 from chargehand.cli.safe import as_json, duration, one_line, short_json
 from chargehand.cli.timeline import verdicts_told
-from chargehand.cli.ways import quoted, ways
+from chargehand.cli.ways import quoted, told
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
 from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput, RunConflict
 from chargehand.supervise.call import Call
@@ -28,6 +28,7 @@ from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
 PANEL = "Run"
+_AT_ONCE = 10
 
 Resources = Annotated[
     list[str] | None,
@@ -72,7 +73,9 @@ async def run(
     ] = None,
     stay: Annotated[bool, typer.Option("--stay", help="Stay while only people can move the run on; else leave with 3 or 4.")] = False,
     each_: Annotated[str | None, typer.Option("--each", metavar="FILE", help="One run for each line of this file of JSON lines.")] = None,
-    at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, max=10_000, help="With --each: so many runs side by side.")] = 10,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", metavar="N", min=1, max=10_000, help="With --each: so many runs side by side. Default: 10.")
+    ] = None,
     fail_above: Annotated[
         str | None,
         typer.Option("--fail-above", metavar="PERCENT", help="With --each: allow so many failures; start no more once they are exceeded."),
@@ -98,10 +101,10 @@ async def run(
     if each_ is not None:
         if input is not None or stay:
             raise InvalidInput("--each gives every run its input from a line and leaves runs that wait; leave --input and --stay out.")
-        batch = each.Batch(definition, each_, id, at_once, percent_given(fail_above, "--fail-above"), out)
+        batch = each.Batch(definition, each_, id, at_once or _AT_ONCE, percent_given(fail_above, "--fail-above"), out)
         return await each.run_each(face, supervisor, batch, tags=options.tags, deadline=options.deadline, by=options.by)
-    if fail_above is not None or out is not None:
-        raise InvalidInput("--fail-above and --out belong to --each.")
+    if fail_above is not None or out is not None or at_once is not None:
+        raise InvalidInput("--at-once, --fail-above and --out belong to --each.")
     call = call_of(definition, json_given(input, "--input") if input is not None else {})
     return await _run_one(face, supervisor, call, id if id is not None else uuid.uuid4().hex, options, stay)
 
@@ -168,7 +171,7 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
         face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
         for entry in waits:
             face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-            for way in ways(entry):
+            for way in told(entry):
                 face.note(f"  {way}", "cyan")
         for name in signals:
             face.note(f"signal: it waits for {one_line(name)!r}", "yellow")

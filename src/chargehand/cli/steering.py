@@ -17,7 +17,7 @@ from chargehand.cli.safe import one_line
 from chargehand.cli.unknown import run_named
 from chargehand.config import nearest
 from chargehand.durable import FINAL_STATUSES, RunRow
-from chargehand.errors import DecisionRefused
+from chargehand.errors import DecisionRefused, InvalidInput
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
@@ -44,6 +44,8 @@ async def signal(
     With the run's code at hand, a value that does not fit what the run waits for is refused. Without it the worker sees
     that, and --wait tells.
     """
+    if not name.strip() or not name.isprintable():
+        raise InvalidInput(f"This is no name of a signal: {name!r}. It is the name that the workflow waits for.")
     carried = json_given(value, "--value")
     async with face.keyed() as supervisor:
         row = await _open_run(face, supervisor, run)
@@ -95,7 +97,7 @@ async def resume(
             face.note(
                 f"It is parked at {at!r}, which --accept does not name, and will park there again unless the code was mended.", "yellow"
             )
-        return await posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} goes on")
+        return await posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} is told to go on")
 
 
 async def _diverged_at(supervisor: Supervisor, row: RunRow) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from chargehand.cli.safe import one_line
 from chargehand.durable import Waiting
 
@@ -27,26 +29,69 @@ _COMMANDS: dict[str, str] = {
 _EDITS = {"escalation": "release {id} --edit JSON --reason TEXT", "letter": "redrive {id} --edit JSON"}
 
 
+_GIVE_UP = "give the run up and undo what it did"
+_MEANS: dict[tuple[str, str], str] = {
+    ("approval", "approve"): "exactly as shown",
+    ("approval", "edit"): "with these arguments changed",
+    ("approval", "reject"): "the caller hears why",
+    ("approval", "done"): "somebody has done it by hand, and this came of it",
+    ("escalation", "release"): "let this output through",
+    ("escalation", "edit"): "this output instead; it passes the gates again",
+    ("escalation", "reject"): "the agent hears why",
+    ("letter", "redrive"): "try it again as it is",
+    ("letter", "edit"): "try it again with these arguments changed",
+    ("letter", "done"): "somebody has done it by hand, and this came of it",
+    ("letter", "fail"): "raise its failure into the workflow",
+    ("letter", "abandon"): _GIVE_UP,
+    ("undo letter", "redrive"): "try to undo it again",
+    ("undo letter", "done"): "somebody has undone it by hand",
+    ("undo letter", "abandon"): "it stands",
+    ("doubt", "done"): "it happened, and this came of it",
+    ("doubt", "not-done"): "it did not happen",
+    ("doubt", "redrive"): "send it again under the same key",
+    ("doubt", "abandon"): _GIVE_UP,
+    ("diverged", "resume"): "the code asks again for what is recorded",
+    ("broken", "resume"): "the code is mended",
+    ("poison", "resume"): "what killed the workers is mended",
+}
+"""By kind of entry and decision, what the decision means."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One command that decides an entry, and what that means."""
+
+    command: str
+    means: str = ""
+
+
+def ways(entry: Waiting) -> list[Way]:
+    """Return the commands that decide an entry, each as it is typed."""
+    kind = "undo letter" if entry.kind == "letter" and "fail" not in entry.decisions and "redrive" in entry.decisions else entry.kind
+    found: list[Way] = []
+    for decision in entry.decisions:
+        means = _GIVE_UP if decision == "cancel" else _MEANS.get((kind, decision), "")
+        command = f"chargehand {how(entry, decision)}"
+        if (kind, decision) == ("undo letter", "done"):
+            command = command.replace(" JSON", " null")  # nothing comes of an undo
+        found.append(Way(command, means))
+        path = entry.shows.get("path") if (kind, decision) == ("diverged", "resume") else None
+        if path:
+            found.append(Way(f"{command} --accept {quoted(str(path))}", "the code as it is now is right about this call"))
+    return found
+
+
+def told(entry: Waiting) -> list[str]:
+    """Return a line for each way: the command, and behind a # what it means."""
+    found = ways(entry)
+    width = max((len(way.command) for way in found), default=0)
+    return [f"{way.command:{width}}  # {way.means}" if way.means else way.command for way in found]
+
+
 def how(entry: Waiting, decision: str) -> str:
     """Return the command that makes a decision on an entry."""
     pattern = _EDITS.get(entry.kind, _COMMANDS["edit"]) if decision == "edit" else _COMMANDS.get(decision, decision + " {id}")
     return pattern.format(id=quoted(entry.id), run=quoted(entry.run_id))
-
-
-def ways(entry: Waiting) -> list[str]:
-    """Return the commands that decide an entry, each as it is typed; what is behind a # says when."""
-    found: list[str] = []
-    for decision in entry.decisions:
-        path = entry.shows.get("path") if (entry.kind, decision) == ("diverged", "resume") else None
-        if path is None:
-            found.append(f"chargehand {how(entry, decision)}")
-            continue
-        found.append(f"chargehand {how(entry, decision)}    # the old code is back, or the code asks again for what is recorded")
-        if path:
-            found.append(
-                f"chargehand {how(entry, decision)} --accept {quoted(str(path))}    # the code as it is now is right about this call"
-            )
-    return found
 
 
 def quoted(word: str) -> str:
@@ -57,4 +102,6 @@ def quoted(word: str) -> str:
 
 def article(noun: str) -> str:
     """Return a kind of entry with its article."""
+    if noun in ("diverged", "broken", "poison"):
+        return f"a run that is parked as {noun}"
     return f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"

@@ -21,6 +21,8 @@ def written_whole(name: str) -> Iterator[TextIO]:
     cannot be foreseen and must be new: in a directory that others write to, nobody can have put a link there.
     """
     path = Path(name)
+    if path.is_dir():
+        raise InvalidInput(f"--out cannot be written: {name!r} is a directory. Name a file.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

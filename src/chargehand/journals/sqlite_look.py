@@ -38,6 +38,12 @@ def refuse_no_journal(path: str) -> None:
         raise JournalError(f"{path!r} is no ordinary file, so it is no journal. {_MAKES_ONE}")
     if not os.access(path, os.R_OK):
         raise JournalError(f"The journal {path!r} cannot be read by this user: its permissions are {stat.filemode(mode)}.")
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.access(path, os.W_OK) or not os.access(folder, os.W_OK):
+        raise JournalError(
+            f"The journal {path!r} may be read by this user, but it or its directory may not be written to ({stat.filemode(mode)}). "
+            "SQLite's write-ahead log needs both, also for whoever only looks."
+        )
     version, tables = _looked(path)
     if tables and not _OURS.issubset(tables):
         listed = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more" if len(tables) > 5 else "")

@@ -265,3 +265,21 @@ async def greet(customer: str, idempotency_key: str = injected()) -> str:
 async def welcome(customer: str) -> str:
     """Greet under a business key."""
     return await greet(customer)
+
+
+async def refuse_to_undo(text: str) -> None:
+    """The way back of `post`, which is refused."""
+    raise PermissionError("the letter box is locked")
+
+
+@effect(undo=refuse_to_undo, retry=Retry(attempts=1))
+async def post(text: str, idempotency_key: str = injected()) -> str:
+    """Post; it cannot be undone."""
+    return text
+
+
+@workflow
+async def post_and_fail(text: str) -> str:
+    """Post, then fail: the undo becomes a letter."""
+    await post(text)
+    fail("nobody home")
