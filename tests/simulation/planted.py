@@ -65,7 +65,7 @@ def _timer_lost() -> list[Change]:
 
     def standing(self: RunDriver) -> Standing:
         known = original(self)
-        return replace(known, due=None) if self._stop and known.status == "waiting" else known
+        return known._replace(due=None) if self._stop and known.status == "waiting" else known
 
     return [(RunDriver, "_standing", standing)]
 
