@@ -207,7 +207,7 @@ class RunModel:
             attempt = run.escalated.get(event.path, 0) if event.payload["by"] == "person" else event.payload["attempt"]
             wanted = _refs_of_attempt(run.program, {effect.ref for effect in inside}, attempt)
         for effect in inside:
-            if effect.shared or effect.stands_at in ("new", "ended", "undone", "missed", "stands", "proposed", "letter"):
+            if effect.shared or effect.stands_at in ("new", "ended", "undone", "missed", "stands", "proposed", "approved", "letter"):
                 continue
             if effect.stands_at == "done" and effect.ref in wanted:
                 continue
@@ -283,7 +283,9 @@ class RunModel:
         run.parked = None
         if event.payload.get("again") is not None:
             run.went_on = True
-            run.rolling.clear()
+            again = {path.removesuffix(PIVOT_SUFFIX) for path in event.payload.get("again", ())}
+            for scope in [scope for scope in run.rolling if not scope or scope in again or any(covers(one, scope) for one in again)]:
+                del run.rolling[scope]  # what else was being rolled back goes on
             run.undos.clear()
             run.thoughts.clear()
             for again in event.payload["again"]:

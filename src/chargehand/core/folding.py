@@ -56,6 +56,7 @@ def _cancel(history: History, event: Event) -> None:
 def _count_opening(history: History, event: Event) -> None:
     if event.payload.get("entry"):
         history.openings[event.path] = history.openings.get(event.path, 0) + 1
+        history.entries[event.path] = event.payload["entry"]
 
 
 def _settle(ok: bool) -> Callable[[History, Event], CallState]:

@@ -39,6 +39,7 @@ class History:
         self.scope_pivots: dict[str, str | None] = {}
         self.released: dict[str, Mapping[str, Any]] = {}
         self.openings: dict[str, int] = {}
+        self.entries: dict[str, str] = {}
         self.reservations = 0
         self.reserved: dict[str, Spent] = {}
         self.spent: dict[str, Spent] = {}

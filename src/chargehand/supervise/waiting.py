@@ -52,8 +52,7 @@ def entry(
 
 def current_id(driver: Operations, path: str) -> str:
     """Return the id of the newest entry that was opened at a path."""
-    number = driver.history.openings.get(path, 1)
-    return f"{driver.row.id}/{path if number <= 1 else f'{path}@{number}'}"
+    return driver.history.entries.get(path) or f"{driver.row.id}/{path}"
 
 
 def parked_entry(driver: RunDriver, reason: ParkReason, shows: dict[str, Any]) -> Waiting:
