@@ -32,6 +32,7 @@ from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.log import Draft
+from chargehand.supervise.site import Withheld
 from chargehand.supervise.steps import checked_result
 
 if TYPE_CHECKING:
@@ -322,10 +323,13 @@ class Work:
             if no_place is not None:
                 raise no_place
             values = {**arguments.values, **await driver.site.filled(contract, key=effect.key)}
-            sent = not self.too_late  # a rollback may have begun since this was written: nothing is sent any more
-            if sent:
-                function = driver.site.function_of(definition)
-                value = await driver.site.run(function, values, definition.options.timeout, dispatch=driver.row.id)
+            sent = True
+            function = driver.site.function_of(definition)
+            value = await driver.site.run(
+                function, values, definition.options.timeout, dispatch=driver.row.id, unless=lambda: self.too_late
+            )
+        except Withheld:  # a rollback has begun since this was written: nothing is sent any more
+            sent = False
         except Exception as error:
             driver.site.gauges.ended(definition, False)
             await self._tried(error, classify(error) if sent else _unsent(error))

@@ -331,6 +331,8 @@ class Rungs:
 
     async def _give_up(self) -> None:
         state = self.state
+        if self.driver.history.rolling_back is not None:
+            return
         await self._undo_not_kept([])
         last = state.rejections[-1] if state.rejections else None
         reasons = [reason for form in (last or {}).get("verdicts", ()) for reason in form.get("reasons", ())]
@@ -356,6 +358,8 @@ class Rungs:
         attempt: int | None = None,
     ) -> None:
         """Undo what is not kept, then make the output usable downstream: one commit."""
+        if self.driver.history.rolling_back is not None:
+            return  # nobody waits for it any more, and the rollback undoes all of it in its own order
         await self._undo_not_kept(used)
         payload: dict[str, Any] = {"v": form, "by": how, "attempt": self.state.attempt if attempt is None else attempt}
         if reason is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
@@ -96,9 +97,14 @@ class Site:
         timeout: float | None = None,
         *,
         dispatch: str | None = None,
+        unless: Callable[[], bool] | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Call a user's function as `_run` says, inside a span when spans are wanted."""
-        work = self._run(function, values, timeout, dispatch=dispatch)
+        """Call a user's function as `_run` says, inside a span when spans are wanted.
+
+        `unless` is asked at the very moment at which the function would begin: when it says True, nothing is called and `Withheld`
+        is raised.
+        """
+        work = self._run(function if unless is None else _withheld(function, unless), values, timeout, dispatch=dispatch)
         return work if self.spans is None else self.spans.call(self, function, work)
 
     async def _run(
@@ -208,6 +214,26 @@ async def _not_cancelled_by_itself(work: Coroutine[Any, Any, Any]) -> Any:
         if task is not None and task.cancelling() == 0:
             raise CallFailed("CancelledError", "the function cancelled itself") from None
         raise
+
+
+class Withheld(Exception):
+    """A function was not called after all."""
+
+
+def _withheld(function: Callable[..., Any], unless: Callable[[], bool]) -> Callable[..., Any]:
+    """Return the function with a last question before it: a task or a thread begins later than it is asked for."""
+
+    async def begun(**values: Any) -> Any:
+        if unless():
+            raise Withheld
+        return await function(**values)
+
+    def begun_in_thread(**values: Any) -> Any:
+        if unless():
+            raise Withheld
+        return function(**values)
+
+    return functools.wraps(function)(begun if _is_async(function) else begun_in_thread)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
