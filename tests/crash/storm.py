@@ -18,6 +18,7 @@ from typing import Any
 from chargehand import Pace, Person, Supervisor, UnknownEntry
 from chargehand.durable import FINAL_STATUSES
 from chargehand.errors import DecisionRefused
+from chargehand.journals.sqlite import SqliteJournal
 
 from .ledger import SqliteBook, serving
 from .market import MARKET, errand
@@ -62,7 +63,8 @@ class Storm(Town):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.clock = SteppingClock(self.more["steps"])
-        self.office = Supervisor(self.orders.journal, MARKET, work=False, clock=self.clock)
+        patient = SqliteJournal(self.orders.journal, clock=self.clock, locked_seconds=60.0)  # a process may stand still as it writes
+        self.office = Supervisor(self.orders.journal, MARKET, journal=patient, work=False, clock=self.clock)
 
     # -- people ----------
 
