@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.invocation import Invocation, asking, command
 from chargehand.cli.safe import one_line
 from chargehand.cli.timeline import line_of
 from chargehand.cli.unknown import run_named
@@ -101,7 +101,8 @@ def _agreed(face: Invocation, row: RunRow, events: Sequence[Event]) -> bool:
     for event in events:
         shown = Event(event.seq, event.time, event.type, event.path, face.shown(event.payload))
         face.note(line_of(shown, row.created), "")
-    return typer.confirm(f"Erase what these {len(events)} events hold, for good?", err=True)
+    with asking():
+        return typer.confirm(f"Erase what these {len(events)} events hold, for good?", err=True)
 
 
 async def _only_in(supervisor: Supervisor, row: RunRow, seqs: Collection[int]) -> set[str]:

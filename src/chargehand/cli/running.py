@@ -172,6 +172,8 @@ def _why(entry: Waiting) -> str:
     """Return why something waits, as far as the entry says."""
     if entry.kind == "escalation" and (said := verdicts_told(entry.shows)):
         return f": {one_line(said, 300)}"
+    if entry.kind == "diverged":
+        return f": recorded is {one_line(entry.shows.get('recorded'), 300)}; the code asks for {one_line(entry.shows.get('code'), 300)}"
     why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
     if isinstance(why, Mapping):
         why = why.get("message") or ""
