@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -157,6 +158,23 @@ def test_ctrl_c_ends_a_prompt_at_once(words: str, prompt: str) -> None:
     os.close(ours)
     assert process.returncode == 130
     assert rest.decode().splitlines()[-1].startswith("chargehand: Interrupted.")
+
+
+@pytest.mark.slow
+def test_another_encoding_than_utf_8_is_no_failure(shop: Command) -> None:
+    """What a terminal cannot write is shown as JSON escapes it, so that text can be read and JSON stays JSON."""
+    shop("review", "Müller 漢字 🦉", id="r-1")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for words in ("show r-1", "inbox r-1", "inbox --json", "export r-1"):
+        done = subprocess.run([*CLI, *words.split()], capture_output=True, text=True, env=environment, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), words
+        assert "M\\u00fcller \\u6f22\\u5b57 \\ud83e\\udd89" in done.stdout
+    (entry,) = json.loads(subprocess.run([*CLI, "inbox", "--json"], capture_output=True, env=environment, timeout=30).stdout)["waiting"]
+    assert entry["shows"]["inputs"] == {"subject": "Müller 漢字 🦉"}
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*CLI, "show", "ö-1"], capture_output=True, text=True, env=plain, timeout=30, check=False)
+    assert done.returncode == 6
+    assert "There is no run '\\u00f6-1'" in done.stderr
 
 
 @pytest.mark.slow
