@@ -460,7 +460,7 @@ EXITS: dict[int, str] = {
     EXIT_USAGE: "the command, its input or the configuration cannot be used",
     EXIT_WAITING: "something waits for a person, or a decision was not taken up in time",
     EXIT_PARKED: "a run is parked: a letter, a doubt, or code that no longer fits",
-    EXIT_JOURNAL: "the journal is not there, not readable, full, locked, damaged or newer",
+    EXIT_JOURNAL: "the journal is not there, not readable, full, locked, damaged or newer, or has another chain key",
     EXIT_UNKNOWN: "there is no such run, entry or workflow, or what it held was erased",
     EXIT_REFUSED: "refused: by the rules of a decision, a value that does not fit what waits, another environment, or another input under the same id",
     EXIT_DEFECT: "a defect in Chargehand",

@@ -32,7 +32,7 @@ def test_the_named_events_are_erased_and_the_chain_holds(cli: Command, shop: Com
     assert cli("verify").status == 0
     with sqlite3.connect("chargehand.db") as connection:
         assert connection.execute("SELECT seq FROM chain WHERE kind = 'erased'").fetchall() == [(1,), (3,), (4,)]
-    assert cli("erase", "p-1", "1-2", "--yes").out == "1 payloads of p-1 erased; 1 had been before\n"
+    assert cli("erase", "p-1", "1-2", "--yes").out == "1 payload of p-1 erased; 1 had been before\n"
     assert cli("erase", "p-1", "--all", "--yes").out == "0 payloads of p-1 erased; 4 had been before\n"
 
 

@@ -73,7 +73,7 @@ def test_verifying_no_run_proves_nothing(cli: Command, shop: Command) -> None:
     shop("add", {"a": 1}, id="s-1")
     said = cli("verify", "--environment", "staging")
     assert (said.status, said.out) == (0, "Nothing was verified: the journal has no runs in the environment 'staging'.\n")
-    assert cli("verify").out == "1 runs verified: all hold\n"
+    assert cli("verify").out == "1 run verified: all hold\n"
 
 
 def test_heads_kept_elsewhere_find_a_rewritten_journal(cli: Command, shop: Command) -> None:
@@ -115,10 +115,10 @@ def test_prune_deletes_what_has_ended(cli: Command, shop: Command) -> None:
     """prune takes ended runs of this environment before a time, and --dry-run only counts them."""
     shop("add", {"a": 1}, id="s-1")
     shop("pay", 500, id="p-1")
-    assert cli("prune", "--before", "1d").out == "0 runs were pruned\n"
-    assert cli("prune", "--before", "2100-01-01", "--environment", "staging").out == "0 runs were pruned\n"
-    assert cli("prune", "--before", "2100-01-01", "--dry-run").out == "1 runs would be pruned\n"
-    assert cli("prune", "--before", "2100-01-01").out == "1 runs were pruned\n"
+    assert cli("prune", "--before", "1d").out == "0 runs pruned\n"
+    assert cli("prune", "--before", "2100-01-01", "--environment", "staging").out == "0 runs pruned\n"
+    assert cli("prune", "--before", "2100-01-01", "--dry-run").out == "1 run would be pruned\n"
+    assert cli("prune", "--before", "2100-01-01").out == "1 run pruned\n"
     assert [run["id"] for run in cli("runs", "--json").json["runs"]] == ["p-1"]
 
 
@@ -132,7 +132,7 @@ def test_doctor_names_runs_that_no_live_worker_knows(cli: Command, shop: Command
     """A run whose workflow no live worker of its environment knows is bad news, and good once one lives."""
     shop("pay", 500, id="p-1")
     said = cli("doctor", "--json")
-    assert (said.status, finding(said, "unfinished")["says"]) == (1, "1 runs of shop.pay, which no live worker knows")
+    assert (said.status, finding(said, "unfinished")["says"]) == (1, "1 run of shop.pay, which no live worker knows")
     assert finding(said, "workers")["level"] == "look"
     other = start("worker", f"{SHOP}:pay", "--environment", "staging")
     other.line()
@@ -148,6 +148,17 @@ def test_doctor_names_runs_that_no_live_worker_knows(cli: Command, shop: Command
     worker.process.kill()
     worker.ended()
     assert until(lambda: cli("doctor").status == 1)
+
+
+def test_show_says_who_drives_a_run(cli: Command, start: Callable[..., Started]) -> None:
+    """A run that is under way says which worker drives it, and when that one is gone, that the next takes it over."""
+    command = start("run", f"{SHOP}:work", "--input", '{"date": "d", "id": 1, "kind": "slow"}', "--id", "w-1")
+    until(lambda: lines_of("worked.txt"))
+    (worker,) = cli("doctor", "--json").json["workers"]
+    assert f"driven by worker {worker['id']}\n" in cli("show", "w-1").out
+    command.process.kill()
+    command.ended()
+    assert until(lambda: f"driven by worker {worker['id']}, which is gone: the next worker takes it over" in cli("show", "w-1").out)
 
 
 def test_doctor_says_where_settings_come_from(cli: Command, shop: Command) -> None:

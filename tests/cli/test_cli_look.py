@@ -108,7 +108,7 @@ def test_show_in_json_has_everything(cli: Command, shop: Command) -> None:
 def test_show_says_what_was_spent(cli: Command, shop: Command) -> None:
     """What code reported is added up; code that never reports is not measured, which is not 0."""
     shop("think", "birds", id="t-1")
-    assert "spent: 120 tokens, 0.004 USD in 1 model calls" in cli("show", "t-1").out
+    assert "spent: 120 tokens, 0.004 USD in 1 model call" in cli("show", "t-1").out
     assert cli("show", "t-1", "--json").json["account"]["spent"]["tokens"] == 120
 
 

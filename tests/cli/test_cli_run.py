@@ -157,6 +157,14 @@ def test_interrupted_a_run_stays_as_it_is(cli: Command, start: Callable[..., Sta
     assert (run["status"], run["owner"]) == ("waiting", None)
 
 
+def test_what_waits_in_memory_is_not_offered_to_anybody(cli: Command) -> None:
+    """A journal in memory ends with the command: what waits is said, but no command that could never decide it."""
+    said = cli("run", f"{SHOP}:pay", "--input", "500", "--journal", "memory:")
+    assert said.status == 3
+    assert "chargehand approve" not in said.err
+    assert "ends with this command" in said.err
+
+
 def listed(said: Said, name: str) -> bool:
     """Say whether a list has something in it; while the journal is not made yet there is none."""
     return said.status == 0 and bool(said.json[name])

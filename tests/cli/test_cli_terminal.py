@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from chargehand.cli.invocation import Invocation
-from chargehand.config import Settings
+from chargehand.config import Settings, hash_secret
 
 from .conftest import Command
 
@@ -136,6 +138,43 @@ def test_a_full_disk_under_the_answer_is_said(words: str) -> None:
         done = subprocess.run([*CLI, *words.split()], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
     assert done.returncode == 141
     assert done.stderr == "chargehand: The answer could not be written: No space left on device. [output]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("orders")
+@pytest.mark.parametrize(("words", "prompt"), [("approve o-2 --as eve", "Secret of eve: "), ("erase o-1 1", "for good? [y/N]:")])
+def test_ctrl_c_ends_a_prompt_at_once(words: str, prompt: str) -> None:
+    """The first Ctrl-C at a prompt ends the command with 130, and nothing was decided or erased."""
+    Path("chargehand.toml").write_text(f'[principals.eve]\nroles = []\nsecret = "{hash_secret("correct horse", n=2**8)}"\n')
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([*CLI, *words.split()], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    os.close(theirs)
+    assert process.stderr is not None
+    said = b""
+    while prompt.encode() not in said:
+        said += os.read(process.stderr.fileno(), 4096)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=20)
+    os.close(ours)
+    assert process.returncode == 130
+    assert rest.decode().splitlines()[-1].startswith("chargehand: Interrupted.")
+
+
+@pytest.mark.slow
+def test_another_encoding_than_utf_8_is_no_failure(shop: Command) -> None:
+    """What a terminal cannot write is shown as JSON escapes it, so that text can be read and JSON stays JSON."""
+    shop("review", "Müller 漢字 🦉", id="r-1")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for words in ("show r-1", "inbox r-1", "inbox --json", "export r-1"):
+        done = subprocess.run([*CLI, *words.split()], capture_output=True, text=True, env=environment, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), words
+        assert "M\\u00fcller \\u6f22\\u5b57 \\ud83e\\udd89" in done.stdout
+    (entry,) = json.loads(subprocess.run([*CLI, "inbox", "--json"], capture_output=True, env=environment, timeout=30).stdout)["waiting"]
+    assert entry["shows"]["inputs"] == {"subject": "Müller 漢字 🦉"}
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*CLI, "show", "ö-1"], capture_output=True, text=True, env=plain, timeout=30, check=False)
+    assert done.returncode == 6
+    assert "There is no run '\\u00f6-1'" in done.stderr
 
 
 @pytest.mark.slow

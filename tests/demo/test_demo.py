@@ -61,12 +61,12 @@ def test_refuses_a_directory_in_use(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
-    """`chargehand demo --keep DIR` runs it and ends with its exit status."""
+    """`chargehand demo --keep DIR` refuses a directory in use before anything is started."""
     (tmp_path / "supervised").mkdir()
     program = "import sys; from chargehand.cli.main import main; sys.exit(main())"
     ended = subprocess.run([sys.executable, "-c", program, "demo", "--keep", str(tmp_path)], capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
-    assert "cannot be made" in ended.stdout
+    assert ended.returncode == 2
+    assert "is not empty" in ended.stderr
 
 
 @pytest.mark.slow

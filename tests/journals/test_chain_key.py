@@ -118,7 +118,8 @@ async def test_nothing_is_signed_with_another_key(tmp_path: Path, begun: bytes, 
     path = tmp_path / "j.db"
     await _run(path, begun)
     with pytest.raises(WrongChainKey, match=told):
-        await _run(path, given)
+        async with Supervisor(str(path), [keyed], chain_key=given):
+            pass
     async with Supervisor(str(path), [keyed], work=False, chain_key=given) as supervisor:
         assert (await supervisor.row("r")).status == "completed"
         with pytest.raises(WrongChainKey, match=told):

@@ -13,7 +13,7 @@ import typer
 import chargehand
 from chargehand.cli.forms import is_overdue
 from chargehand.cli.invocation import Invocation, command
-from chargehand.cli.safe import one_line
+from chargehand.cli.safe import counted, one_line
 from chargehand.config import CHAIN_KEY
 from chargehand.durable import Worker
 from chargehand.errors import EXIT_FAILED, EXIT_OK, BadConfiguration, JournalCorrupt, WrongChainKey
@@ -79,7 +79,11 @@ def _journal(face: Invocation, counts: Mapping[str, Any]) -> list[Finding]:
     path = Path(face.settings.journal.removeprefix("sqlite:///")).resolve()
     runs = ", ".join(f"{count} {status}" for status, count in sorted(counts["runs"].items())) or "no runs"
     found = [
-        Finding("ok", "journal", f"{path}, schema {counts.get('schema')}, {counts.get('bytes', 0):,} bytes, {counts['events']:,} events"),
+        Finding(
+            "ok",
+            "journal",
+            f"{path}, schema {counts.get('schema')}, {counts.get('bytes', 0):,} bytes, {counted(counts['events'], 'event')}",
+        ),
         Finding("ok", "runs", f"{runs} (all environments)"),
     ]
     mode = path.stat().st_mode & 0o077
@@ -137,9 +141,9 @@ def _unknown_runs(counts: Mapping[str, Any], workers: Sequence[Worker], environm
             unfinished[row["workflow"]] += row["runs"]
     lost = {name: count for name, count in sorted(unfinished.items()) if name not in known}
     if not lost:
-        says = f"{sum(unfinished.values())} runs, each known to a live worker" if unfinished else "no runs"
+        says = f"{counted(sum(unfinished.values()), 'run')}, each known to a live worker" if unfinished else "no runs"
         return [Finding("ok", "unfinished", says)]
-    return [Finding("bad", "unfinished", f"{count} runs of {name}, which no live worker knows") for name, count in lost.items()]
+    return [Finding("bad", "unfinished", f"{counted(count, 'run')} of {name}, which no live worker knows") for name, count in lost.items()]
 
 
 async def _waiting(supervisor: Supervisor) -> list[Finding]:

@@ -22,7 +22,7 @@ from chargehand.cli.given import json_lines
 from chargehand.cli.invocation import Invocation
 from chargehand.cli.loading import AnyWorkflow, call_of
 from chargehand.cli.resting import until_rest
-from chargehand.cli.safe import as_json, duration
+from chargehand.cli.safe import as_json, counted, duration
 from chargehand.cli.writing import write_line, written_whole
 from chargehand.contracts import Codec
 from chargehand.durable import FINAL_STATUSES, RunRow
@@ -324,7 +324,7 @@ def _close(face: Invocation, batch: Batch, items: Sequence[Item], tally: Tally, 
     rows = [(name, count, "" if name not in failures else _meaning(name), examples[name]) for name, count in counts.most_common()]
     rows += [("not started", not_started, "too many failed", "")] if not_started else []
     face.table(("outcome", "runs", "meaning", "example"), rows, styles=lambda row: "red" if row[0] in failures else "")
-    face.note(f"{len(items)} items in {duration(seconds)}; {known} had ended before, {len(outcomes) - known} were driven now")
+    face.note(f"{counted(len(items), 'item')} in {duration(seconds)}; {known} had ended before, {len(outcomes) - known} were driven now")
     return status
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from chargehand.cli.invocation import Invocation, command
-from chargehand.cli.safe import one_line
+from chargehand.cli.invocation import Invocation, asking, command
+from chargehand.cli.safe import counted, one_line
 from chargehand.cli.timeline import line_of
 from chargehand.cli.unknown import run_named
 from chargehand.durable import FINAL_STATUSES, RunRow
@@ -60,7 +60,7 @@ async def erase(
         face.answer({"run": row.id, "erased": sorted(chosen), "blobs": len(blobs), "kept_keys": keys})
         return
     before = len(wanted) - erased
-    face.say(f"{erased} payloads of {row.id} erased" + (f"; {before} had been before" if before else ""))
+    face.say(f"{counted(erased, 'payload')} of {row.id} erased" + (f"; {before} had been before" if before else ""))
     if keys:
         face.note(f"The results that these business keys keep were not erased: {', '.join(map(one_line, keys))}.", "yellow")
 
@@ -97,11 +97,12 @@ def _wanted(row: RunRow, words: Sequence[str], every: bool) -> set[int]:
 def _agreed(face: Invocation, row: RunRow, events: Sequence[Event]) -> bool:
     """Show what would be lost and ask. Raises `InvalidInput` where nobody can be asked."""
     if face.json or not sys.stdin.isatty():
-        raise InvalidInput(f"{len(events)} payloads of {row.id!r} would be erased for good. Say so with --yes.")
+        raise InvalidInput(f"{counted(len(events), 'payload')} of {row.id!r} would be erased for good. Say so with --yes.")
     for event in events:
         shown = Event(event.seq, event.time, event.type, event.path, face.shown(event.payload))
         face.note(line_of(shown, row.created), "")
-    return typer.confirm(f"Erase what these {len(events)} events hold, for good?", err=True)
+    with asking():
+        return typer.confirm(f"Erase what {counted(len(events), 'event')} of {row.id} hold, for good?", err=True)
 
 
 async def _only_in(supervisor: Supervisor, row: RunRow, seqs: Collection[int]) -> set[str]:

@@ -6,7 +6,9 @@ import asyncio
 import getpass
 import inspect
 import os
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -207,7 +209,24 @@ class Invocation:
             return given
         if not sys.stdin.isatty():
             raise DecisionRefused(f"The secret of {name!r} is missing. Set CHARGEHAND_SECRET, or decide on a terminal.")
-        return getpass.getpass(f"Secret of {name}: ", sys.stderr)
+        with asking():
+            return getpass.getpass(f"Secret of {name}: ", sys.stderr)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Let Ctrl-C end a prompt at once: inside a running event loop the first one would only be noted until the answer came."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the prompt's line ends here
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _login() -> str:

@@ -18,7 +18,7 @@ from chargehand.cli.forms import record_form, run_form
 from chargehand.cli.given import json_lines, statuses_given, time_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.reading import Since, Status, Until, Workflow
-from chargehand.cli.safe import as_json, one_line
+from chargehand.cli.safe import as_json, counted, one_line
 from chargehand.cli.unknown import run_named
 from chargehand.cli.writing import write_line, written_whole
 from chargehand.config import hash_secret
@@ -100,11 +100,11 @@ async def verify(
 
 
 def _say_verified(face: Invocation, runs: int, heads: int | None, broken: int) -> None:
-    compared = "" if heads is None else f", {heads} heads compared"
+    compared = "" if heads is None else f", {counted(heads, 'head')} compared"
     if broken:
-        face.say(f"{runs} runs verified{compared}: {broken} {'does' if broken == 1 else 'do'} not hold")
+        face.say(f"{counted(runs, 'run')} verified{compared}: {broken} {'does' if broken == 1 else 'do'} not hold")
     elif runs or heads:
-        face.say(f"{runs} runs verified{compared}: all hold")
+        face.say(f"{counted(runs, 'run')} verified{compared}: all hold")
     else:
         face.say(f"Nothing was verified: the journal has no runs in the environment {face.settings.environment!r}.", "yellow")
 
@@ -229,7 +229,7 @@ async def export(
         if face.json:
             face.answer({"runs": count, "out": out})
         else:
-            face.note(f"{count} runs written to {out}")
+            face.note(f"{counted(count, 'run')} written to {out}")
 
 
 async def _export_run(face: Invocation, supervisor: Supervisor, row: RunRow, file: TextIO) -> None:
@@ -255,7 +255,10 @@ async def prune(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
 ) -> None:
-    """Delete ended runs of this environment for good. Business keys stay, and the journal's chain notes each prune."""
+    """Delete ended runs of this environment for good. Business keys stay, and the journal's chain notes each prune.
+
+    An id is forgotten with its run: started again, it would run anew.
+    """
     bound = time_given(before, "--before", time.time())
     assert bound is not None
     done = 0
@@ -272,7 +275,7 @@ async def prune(
     if face.json:
         face.answer({"pruned": 0 if dry_run else done, "would_prune": done if dry_run else 0})
     else:
-        face.say(f"{done} runs {'would be' if dry_run else 'were'} pruned")
+        face.say(f"{counted(done, 'run')} {'would be pruned' if dry_run else 'pruned'}")
 
 
 # -- principal and demo ----------

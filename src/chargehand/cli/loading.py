@@ -62,6 +62,8 @@ def code_of(name: str, references: Sequence[str], settings: Settings) -> tuple[A
 
     None and why when it is not at hand. What a command names must be there, and raises like anywhere.
     """
+    if not references and not settings.workflows:
+        return None, f"give --code module:workflow, or set workflows in {settings.file or 'chargehand.toml'}."
     try:
         known = [workflow for workflow in workflows_at(references, settings) if workflow.full_name == name]
     except ChargehandError as error:

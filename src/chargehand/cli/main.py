@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
+import json
 import logging
 import os
 import sys
@@ -79,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Prints an error as one line; `--debug` adds the traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        _refuse_bytes(words)
+        _escape_what_cannot_be_written()
+        words = [_decoded(word) for word in words]
         status = parser()(words, prog_name="chargehand", standalone_mode=False)
         sys.stdout.flush()
         if status == EXIT_INTERRUPTED:  # the parser makes this of KeyboardInterrupt
@@ -117,10 +121,28 @@ def _pipe_closed() -> int:
     return EXIT_PIPE
 
 
-def _refuse_bytes(words: Sequence[str]) -> None:
-    for word in words:
-        if any("\ud800" <= char <= "\udfff" for char in word):
-            raise InvalidInput(f"This word of the command line is not UTF-8: {word!r}.")
+def _decoded(word: str) -> str:
+    """Return a word as UTF-8, whatever this machine's locale made of it. Raises `InvalidInput`."""
+    if not any("\ud800" <= char <= "\udfff" for char in word):
+        return word
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        raise InvalidInput(f"This word of the command line is not UTF-8: {word!r}.") from None
+
+
+def _escape_what_cannot_be_written() -> None:
+    """Let a stream of another encoding than UTF-8 show what it lacks as JSON does, so that JSON stays JSON."""
+    codecs.register_error("chargehand", _as_in_json)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="chargehand")
+
+
+def _as_in_json(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _usage(words: Sequence[str], error: BaseException) -> str:

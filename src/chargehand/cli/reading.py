@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +12,7 @@ from chargehand.cli.forms import account_form, entry_form, event_form, run_form
 from chargehand.cli.given import statuses_given, tags_given, time_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import code_of
-from chargehand.cli.safe import as_json, duration, moment, one_line, short_json
+from chargehand.cli.safe import as_json, counted, duration, moment, one_line, short_json
 from chargehand.cli.timeline import line_of, style_of
 from chargehand.cli.unknown import run_named
 from chargehand.config import nearest
@@ -180,6 +180,7 @@ async def show(
         events = await loaded(supervisor.journal, row.number)
         waits = await supervisor.waiting(run_id=run)
         now = supervisor.clock.now()
+        alive = {worker.id for worker in await supervisor.journal.workers()}
     history, account = _understood(run, events, now)
     unchecked, unknown = _unchecked(face, row, history, code or ())
     seen = [Event(event.seq, event.time, event.type, event.path, face.shown(event.payload)) for event in events]
@@ -195,7 +196,7 @@ async def show(
             }
         )
         return
-    _show_head(face, row, seen[0])
+    _show_head(face, row, seen[0], alive)
     for event in seen:
         face.say(_line(event, row.created), style_of(event))
     _show_effects(face, _effects(history))
@@ -214,7 +215,7 @@ def _understood(run: str, events: Sequence[Event], now: float) -> tuple[History,
         raise damaged(f"The history of run {run!r}", error) from error
 
 
-def _show_head(face: Invocation, row: RunRow, first: Event) -> None:
+def _show_head(face: Invocation, row: RunRow, first: Event, alive: Collection[str]) -> None:
     face.say(one_line(f"{row.id}  {row.workflow}  {status_text(row)}"), "bold")
     facts = [f"environment {row.environment}", f"started {moment(row.created)}", f"last event {moment(row.updated)}"]
     if first.payload.get("deadline"):
@@ -222,7 +223,11 @@ def _show_head(face: Invocation, row: RunRow, first: Event) -> None:
     if row.tags:
         facts.append("tags " + _tags(face, row))
     if row.crashes:
-        facts.append(f"{row.crashes} crashes without progress")
+        facts.append(f"{counted(row.crashes, 'crash', 'crashes')} without progress")
+    if row.owner is not None:
+        facts.append(f"driven by worker {row.owner}" + ("" if row.owner in alive else ", which is gone: the next worker takes it over"))
+    elif row.status in ("running", "rolling back"):
+        facts.append("driven by nobody now: the next worker takes it up")
     face.say(one_line(", ".join(facts)))
     face.say()
 
@@ -295,14 +300,17 @@ def _show_account(face: Invocation, account: Account | None) -> None:
         face.say("not known: payloads of this run were erased")
         return
     spent = account.spent
-    cost = "not measured" if spent is None else f"{spent.tokens} tokens, {spent.usd} USD in {spent.calls} model calls"
+    cost = "not measured" if spent is None else f"{spent.tokens} tokens, {spent.usd} USD in {counted(spent.calls, 'model call')}"
     face.say(
-        f"took {duration(account.elapsed_seconds)}: {account.agents} agent calls, {account.steps} steps and reads, {account.effects} effects"
+        f"took {duration(account.elapsed_seconds)}: {counted(account.agents, 'agent call')}, "
+        f"{account.steps} steps and reads, {counted(account.effects, 'effect')}"
     )
     face.say(f"spent: {cost}")
     face.say(
-        f"supervision: {account.repeated} repeated calls ({account.attempts - account.agents} attempts, {account.votes} votes), "
-        f"{account.gates} verdicts in {account.gate_seconds:.3f} s, {account.rejections} rejections, {account.undone} undone; "
+        f"supervision: {counted(account.repeated, 'repeated call')} "
+        f"({counted(account.attempts - account.agents, 'attempt')}, {counted(account.votes, 'vote')}), "
+        f"{counted(account.gates, 'verdict')} in {account.gate_seconds:.3f} s, {counted(account.rejections, 'rejection')}, "
+        f"{account.undone} undone; "
         f"{duration(account.retry_seconds)} of retries, {duration(account.person_seconds)} of waiting for people"
     )
 

@@ -11,7 +11,7 @@ from chargehand.cli.forms import run_form
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import workflows_at
 from chargehand.cli.reading import damaged, status_text
-from chargehand.cli.safe import one_line
+from chargehand.cli.safe import counted, one_line
 from chargehand.cli.unknown import run_named
 from chargehand.durable import RunRow
 from chargehand.errors import EXIT_OK, EXIT_PARKED
@@ -73,9 +73,9 @@ async def check_replay(
                     f"{one_line(', '.join(found.unreached))}. If it no longer asks for it, the run will park there.",
                     "yellow",
                 )
-        face.say(f"{len(results)} unfinished runs checked: {len(results) - len(bad)} go on, {len(bad)} would park")
+        face.say(f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad)} go on, {len(bad)} would park")
         if unknown:
-            face.note(f"{unknown} unfinished runs are of other workflows and were not checked.")
+            face.note(f"Not checked, of other workflows: {counted(unknown, 'unfinished run')}.")
     return EXIT_PARKED if bad else EXIT_OK
 
 

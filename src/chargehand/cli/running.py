@@ -168,24 +168,35 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
             f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red"
         )
     else:
-        face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
-        for entry in waits:
-            face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-            for way in told(entry):
-                face.note(f"  {way}", "cyan")
-        for name in signals:
-            face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
-            face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
-        face.note("Then run the same command again, or keep a `chargehand worker` running.")
+        _say_what_waits(face, row, waits, signals)
     if row.status in ("failed", "cancelled"):
         return EXIT_FAILED
     return EXIT_WAITING if row.status == "waiting" else EXIT_PARKED
+
+
+def _say_what_waits(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str]) -> None:
+    lives = face.settings.journal != "memory:"
+    face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
+    for entry in waits:
+        face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
+        for way in told(entry) if lives else ():
+            face.note(f"  {way}", "cyan")
+    for name in signals:
+        face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
+        if lives:
+            face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
+    if lives:
+        face.note("Then run the same command again, or keep a `chargehand worker` running.")
+    else:
+        face.note("The journal memory: ends with this command, and the run with it. Give --journal FILE, so that somebody can decide.")
 
 
 def _why(entry: Waiting) -> str:
     """Return why something waits, as far as the entry says."""
     if entry.kind == "escalation" and (said := verdicts_told(entry.shows)):
         return f": {one_line(said, 300)}"
+    if entry.kind == "diverged":
+        return f": recorded is {one_line(entry.shows.get('recorded'), 300)}; the code asks for {one_line(entry.shows.get('code'), 300)}"
     why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
     if isinstance(why, Mapping):
         why = why.get("message") or ""

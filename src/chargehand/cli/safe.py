@@ -91,6 +91,11 @@ def holds_mark(value: Any) -> bool:
     return bool(value == REDACTED)
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return so many of something: 1 run, 2 runs."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 # -- times ----------
 
 
