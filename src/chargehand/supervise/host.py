@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import json
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from chargehand.core.history import History
@@ -100,7 +101,9 @@ class Host:
         state = self.history.calls[path]
         what = "effect" if isinstance(state, EffectState) else "agent" if isinstance(state, AgentState) else "call"
         return f"{what} {path!r}" + (
-            f" with arguments {state.arguments}" if isinstance(state, EffectState) else f" with arguments of digest {state.digest}"
+            f" with arguments {_as_recorded(state.arguments or {})}"
+            if isinstance(state, EffectState)
+            else f" with arguments of digest {state.digest}"
         )
 
     def read_clock(self, path: str) -> float:
@@ -117,8 +120,7 @@ class Host:
         """Return an asked call as a person reads it."""
         call = ask.what
         if isinstance(call, Call):
-            shown = {name: repr(value)[:80] for name, value in call.arguments.values.items()}
-            return f"{ask.kind} {ask.path!r} with arguments {shown}"
+            return f"{ask.kind} {ask.path!r} with arguments {_as_recorded(call.definition.contract.to_record(call.arguments))}"
         return f"{ask.kind} {ask.path!r}"
 
     def _unclaimed_in(self, scope: Scope) -> list[str]:
@@ -128,3 +130,9 @@ class Host:
 
     def _has_effects(self, path: str) -> bool:
         return isinstance(self.history.calls[path], AgentState) and bool(self.history.effects(path))
+
+
+def _as_recorded(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as the journal has them, so that both sides of a difference read alike; long ones are cut."""
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in arguments.items()}
+    return "{" + ", ".join(f"{name}: {text if len(text) <= 200 else text[:199] + '…'}" for name, text in texts.items()) + "}"
