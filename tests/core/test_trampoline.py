@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chargehand.core.identity import Scope
-from chargehand.core.trampoline import Ask, GatherAsk, Stopping, Trampoline
+from chargehand.core.trampoline import Ask, GatherAsk, JoinAsk, Stopping, Trampoline, stepping
 from chargehand.errors import ForeignAwait, Unloading
 
 LOG: list[str] = []
@@ -24,7 +24,7 @@ def fresh() -> None:
 class Wait:
     """An await that hands its question to the trampoline."""
 
-    def __init__(self, ask: Ask | GatherAsk) -> None:
+    def __init__(self, ask: Ask | GatherAsk | JoinAsk) -> None:
         self._ask = ask
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -199,3 +199,50 @@ def test_unloading_ends_every_branch_and_drops_what_it_says() -> None:
     trampoline.unload()
     assert sorted(LOG) == ["a unloads"] * 3 + ["b unloads"] * 3
     assert trampoline.run() == []
+
+
+def here(path: str) -> None:
+    """Have the branch that runs now lie in a scope."""
+    branch = stepping()
+    assert branch is not None
+    branch.scope = Scope(path)
+
+
+def late(body: Any, alarm: str) -> Wait:
+    """Run a body that the gather does not wait for once its alarm goes off."""
+    return Wait(GatherAsk([body], [Scope("")], None, False, Ask(alarm, "timer", None)))
+
+
+def test_a_scope_waits_for_a_branch_that_itself_waits_for_another() -> None:
+    """A failing scope goes on when all in it has ended, not when a branch in it begins to wait for a branch of its own."""
+
+    async def inner() -> None:
+        here("saga/a/b")
+        await ask("b1")
+        await ask("b2")
+
+    async def outer() -> None:
+        here("saga/a")
+        await late(inner, "a.within")
+        try:
+            await ask("a1")
+            await ask("a2")
+        except Stopping:
+            await Wait(JoinAsk(Scope("saga/a")))
+            await Wait(Ask("a!rollback", "rollback", None))
+            LOG.append("a is rolled back")
+            raise
+
+    async def root() -> None:
+        here("saga")
+        await late(outer, "saga.within")
+        await Wait(JoinAsk(Scope("saga")))
+        LOG.append("the saga goes on")
+
+    trampoline, asks = started(root())
+    asked = {one.path: one for one in asks}
+    for path in ("a.within", "saga.within", "a1", "b1", "a!rollback"):
+        assert LOG == []
+        trampoline.deliver(asked[path], True, None)
+        asked |= {one.path: one for one in trampoline.run()}
+    assert LOG == ["a is rolled back", "the saga goes on"]

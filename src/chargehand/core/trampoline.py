@@ -207,14 +207,16 @@ class Trampoline:
             self.ready.append((branch, ("throw", _foreign(yielded))))
 
     def _join(self, branch: Branch, ask: JoinAsk) -> None:
-        inside = [other for other in self.inside(ask.scope) if other is not branch]
+        inside = self.inside(ask.scope)
+        if not inside:
+            self.ready.append((branch, ("send", None)))
+            return
         branch.waits = ask
         self._joins.append((branch, set(inside)))
         for other in inside:
             if other.group is not None and other.group.closed:
                 other.group.stopping = True
             self._stop(other)
-        self._end_joins(branch)
 
     def _end_joins(self, ended: Branch) -> None:
         """Resume the scopes that waited for this branch last."""
@@ -308,6 +310,7 @@ class Trampoline:
                     child.coroutine.close()  # never begun
             _unload(branch)
         self.branches.clear()
+        self._joins.clear()
         self.ready.clear()
 
 
