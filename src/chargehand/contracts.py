@@ -408,15 +408,6 @@ class Contract:
         """Return the digest of the arguments that count, all defaults included."""
         return digest_of({p.name: p.codec.identity(arguments.values[p.name]) for p in self.parameters if p.name not in without})
 
-    def tool_schema(self) -> dict[str, Any]:
-        """Return the JSON schema of the arguments, as tool-calling models take it."""
-        required = [p.name for p in self.parameters if p.default is MISSING]
-        return {
-            "type": "object",
-            "properties": {p.name: p.codec.schema() for p in self.parameters},
-            "required": required,
-        }
-
 
 def explain(error: ValidationError) -> str:
     """Return pydantic's findings as one sentence, the first three."""

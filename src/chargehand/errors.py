@@ -292,7 +292,7 @@ class BudgetExhausted(Failure):
 
 
 class DeadlinePassed(Failure):
-    """The run or scope did not end before its deadline."""
+    """The run did not end before its deadline."""
 
     code = "deadline-passed"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chargehand import (
+    Abandon,
     Decision,
     DoneByHand,
     Failure,
@@ -584,3 +585,80 @@ async def test_a_branch_that_is_busy_is_waited_for_and_undone(supervised: Superv
     await supervised.advance(200)
     assert await run.result() == "done"
     assert MADE == ["slow", "undo slow"]
+
+
+# -- what a person has go on ----------
+
+
+@effect(name="posted", undo=undo)
+async def posted(ref: str) -> str:
+    """Lose the answer."""
+    MADE.append(f"post {ref}")
+    raise ConnectionResetError("lost")
+
+
+@workflow(name="posts behind a final effect")
+async def posts_behind_a_final_effect() -> str:
+    """Be in doubt behind a final effect."""
+    await wire("final")
+    return await posted("letter")
+
+
+async def test_a_doubt_that_was_given_up_is_a_doubt_again(supervised: Supervised) -> None:
+    """A person gave a doubt up and has the run go on: it is asked about again, and nothing is sent before."""
+    MADE.clear()
+    run = await supervised.start(posts_behind_a_final_effect())
+    await supervised.rest()
+    await supervised.cancel(run)
+    (entry,) = await supervised.waiting()
+    await supervised.supervisor.decide(entry, Abandon("nobody can tell"), by=ANN)
+    await supervised.rest()
+    (pivot,) = await supervised.waiting()
+    await supervised.supervisor.decide(pivot, Decision("go on"), by=ANN)
+    await supervised.advance(10)
+    (again,) = await supervised.waiting()
+    assert (again.kind, again.path, MADE) == ("doubt", "posted", ["post letter"])
+
+
+async def never(ref: str) -> None:
+    """Refuse to take it back."""
+    raise NotDone("no", permanent=True)
+
+
+@effect(name="stubborn", undo=never)
+async def stubborn(ref: str) -> str:
+    """Make what cannot be taken back after all."""
+    MADE.append(ref)
+    return f"receipt {ref}"
+
+
+@agent(role="buys two", uses=[charge, stubborn], name="buyer of two")
+async def buyer_of_two(what: str) -> str:
+    """Buy two things, one of which cannot be taken back."""
+    await stubborn("stays")
+    await charge(what)
+    return "bought"
+
+
+@workflow(name="buys two and fails")
+async def buys_two_and_fails() -> str:
+    """Fail behind an agent that has made two things."""
+    await wire("final")
+    await buyer_of_two("thing")
+    return await refused("z")
+
+
+async def test_what_stands_is_not_made_again(supervised: Supervised) -> None:
+    """An agent is made anew; what a person let stand of its effects gives back what it gave, what was undone is made again."""
+    MADE.clear()
+    run = await supervised.start(buys_two_and_fails())
+    await supervised.advance(10)
+    (letter,) = await supervised.waiting()
+    await supervised.supervisor.decide(letter, Abandon("it may stay"), by=ANN)
+    await supervised.advance(10)
+    (pivot,) = await supervised.waiting()
+    supervised.replace(refused, mended)
+    await supervised.supervisor.decide(pivot, Decision("go on"), by=ANN)
+    await supervised.advance(10)
+    assert await run.status() == "completed"
+    assert MADE == ["stays", "thing", "undo thing", "thing"]

@@ -34,35 +34,42 @@ async def test_no_descriptor_for_a_while(tmp_path: Path, monkeypatch: pytest.Mon
     async with Supervisor(str(tmp_path / "j.db"), [tiny], pace=Pace(poll=0.01, lease=0.1)) as supervisor:
         assert await (await supervisor.start(tiny(), id="a")).result() == 1
         (tmp_path / "j.db-worker-1-dead").write_bytes(bytes(8))
-        real = os.open
+        real, asked = os.open, 0
 
         def refused(path: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal asked
             if "-worker-" in str(path):
+                asked += 1
                 raise OSError(errno.EMFILE, "Too many open files")
             return real(path, *args, **kwargs)
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", refused)
-            await asyncio.sleep(0.3)
+            while asked < 3 and not supervisor.carrier._loop_task.done():
+                await asyncio.sleep(0.01)
         assert not supervisor.carrier._loop_task.done()
 
 
 async def test_a_heartbeat_that_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat that the disk refuses for a moment does not end the heartbeat."""
     async with Supervisor(str(tmp_path / "j.db"), [tiny], pace=Pace(poll=0.01, lease=0.1)) as supervisor:
-        real = os.write
+        real, refusals = os.write, 0
 
         def refused(fd: int, content: bytes) -> int:
+            nonlocal refusals
             if len(content) == 8:
+                refusals += 1
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(fd, content)
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", refused)
-            await asyncio.sleep(0.2)
+            while not refusals:
+                await asyncio.sleep(0.01)
         own = workers._own(supervisor.journal._workers._prefix + supervisor.site.worker)
         before = own.counter
-        await asyncio.sleep(0.2)
+        while own.counter == before:  # a heartbeat that has ended is found by the test's time limit
+            await asyncio.sleep(0.01)
         assert own.counter > before
 
 

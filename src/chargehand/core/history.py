@@ -76,7 +76,7 @@ class History:
 
     def spent_in(self, prefix: str) -> Spent:
         """Return what was spent at and below a path; what is reserved and not settled counts."""
-        return sum((self.reserved_in(prefix),), self.settled_in(prefix))
+        return self.settled_in(prefix) + self.reserved_in(prefix)
 
     def settled_in(self, prefix: str) -> Spent:
         """Return what was spent and settled at and below a path."""

@@ -360,7 +360,8 @@ def workflow(*args: Any, **options: Any) -> Any:
     Args:
         on_bug: "park" keeps everything and waits for mended code; "undo" treats a bug like a failure.
         after_final: what a failure after a final effect does: ask a "person", or "undo" what can be undone.
-        deadline: seconds from the start; then the run fails and is rolled back.
+        deadline: seconds from the start; then the run fails and is rolled back. It is one of runs: where another workflow
+            calls this one, that run's deadline counts.
         budget: what a run of it may spend, everything that it calls included (`Budget`).
         ladder: the default ladder of the agents it calls.
         name: the stable name, by which workers know its runs; module and function if none is given.

@@ -26,7 +26,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Kind = Literal["step", "read", "effect", "agent", "workflow"]
-NO_RETRY = Retry(attempts=1)
 
 
 @dataclass(frozen=True, slots=True)

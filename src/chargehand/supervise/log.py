@@ -165,7 +165,7 @@ class RunLog:
         """Return the time of the next event: the clock's, but never before the last event's."""
         return max(self.clock.now(), self.history.time)
 
-    def put(self, part: Part) -> Part:
+    def put(self, part: Part) -> None:
         """Queue a part for the next flush.
 
         Raises `Unserialisable` at once, to who made the part, when the journal could not hold it.
@@ -173,7 +173,6 @@ class RunLog:
         part.raw = [_written(payload, path) for _, path, payload in part.drafts]
         self.pending.append(part)
         self._wake()
-        return part
 
     def told(self, part: Part) -> asyncio.Future[list[Event]]:
         """Queue a part for the next flush and return the future of its events."""

@@ -101,10 +101,6 @@ class Operations(Holding):
         """Return what workflow code waits for, in the order it was asked."""
         return [(path, ask.what) for path, ask in self._asked.items()]
 
-    def waits_at(self, path: str) -> bool:
-        """Say whether an entry was opened at a path since the rollback began."""
-        return path in self._watchers
-
     def default_ladder(self) -> Ladder | None:
         """Return the ladder of agents that declare none."""
         return self.workflow.ladder if self.workflow.ladder is not None else self.site.ladder

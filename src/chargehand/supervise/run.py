@@ -39,7 +39,7 @@ from chargehand.supervise.matching import Matching
 from chargehand.supervise.site import Site, logger
 
 TURNS_TO_GO_ON = 4
-"""Turns of the loop in which an operation that was woken has run: its future, its shield, its task."""
+"""Turns of the loop in which an operation that was woken has run: its future, its task, and who waits for that."""
 
 
 class RunDriver(Matching):
