@@ -99,7 +99,13 @@ class Storm(Town):
 
     async def rage(self, seed: int) -> None:
         """Do what the weather says, one thing after the other, at moments drawn by the seed."""
-        dice = random.Random(seed)
+        async with asyncio.TaskGroup() as together:
+            passing = together.create_task(self.pass_by())
+            await self._rage(random.Random(seed))
+            passing.cancel()
+        self.calm_down()
+
+    async def _rage(self, dice: random.Random) -> None:
         left = Counter(kill=self.weather.kills, stop=self.weather.stops)
         extra = ["step"] * self.weather.steps + ["fill"] * self.weather.full
         self.hired = [self.hire() for _ in range(self.weather.workers)]
@@ -110,7 +116,6 @@ class Storm(Town):
                 left -= Counter({what: 1} if what in left else {})
                 self.done[what] += 1
             await self.linger(dice.uniform(0.01, 0.15))
-        self.calm_down()
 
     def strike(self, what: str, dice: random.Random) -> bool:
         """Do one thing; say whether it could be done now."""
@@ -137,6 +142,12 @@ class Storm(Town):
                 self.crowded[victim.pid] = now + dice.uniform(0.02, 0.6)
         return True
 
+    async def pass_by(self) -> None:
+        """Let the weather pass whatever else happens: who stands still while it writes keeps the people and their work waiting."""
+        while True:
+            self.pass_over()
+            await asyncio.sleep(0.01)
+
     def pass_over(self) -> None:
         """Wake who has slept long enough, make room where it was full long enough."""
         now = time.monotonic()
@@ -161,7 +172,6 @@ class Storm(Town):
         """Let time pass, with people at work."""
         until = time.monotonic() + seconds
         while True:
-            self.pass_over()
             await self.decide_all()
             for number, worker in enumerate(self.hired):
                 if not worker.is_alive():  # nobody killed it
