@@ -59,4 +59,4 @@ async def _rests(supervisor: Supervisor, run: RunView[Any], *, keeps: bool) -> R
 
 def _told(entry: Waiting) -> str:
     why = entry.shows.get("error") or entry.shows.get("code") or ""
-    return f"{entry.kind} {entry.id}: {entry.title}{f': {why}' if why else ''}"
+    return f"{entry.kind} {entry.id}: {entry.title}{f': {why}' if why else ''}".rstrip(".")

@@ -447,7 +447,8 @@ class Supervisor:
         await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
 
     async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
-        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right.
+        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right: what has an answer
+        there keeps it, what was begun is carried to its end as recorded, what was only asked for is asked for anew.
 
         Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
         """

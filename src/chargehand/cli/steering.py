@@ -78,7 +78,11 @@ async def resume(
     run: Run,
     accept: Annotated[
         list[str] | None,
-        typer.Option("--accept", metavar="PATH", help="The code as it is now is right about this call. May be given again."),
+        typer.Option(
+            "--accept",
+            metavar="PATH",
+            help="Go on with the code as it is now: what the call gave is kept, and what was never sent is asked for anew. May be given again.",
+        ),
     ] = None,
     as_: As = None,
     wait: Wait = False,
