@@ -19,7 +19,7 @@ from benchmarks.speed.environments import ROOT, ours, peers
 from benchmarks.speed.limits import machine, moment
 
 ORDER = ("dbos", "langgraph", "call4agents", "chargehand", "nothing")
-NAMES = ("systems", *items.ITEMS, "replay", "plots")
+NAMES = ("systems", *items.ITEMS, "replay")
 QUICK = rounds.Size(rounds=1, sequential=40, runs=10, steps=3, singles=5, raw=20)
 REPLAY_EVERY = 8
 
@@ -40,9 +40,9 @@ class Bench:
 
     def measure(self, names: Sequence[str]) -> dict[str, Any]:
         """Measure these, in the order of `NAMES`."""
-        found: dict[str, Any] = {"machine": machine(self.folder), "before": moment(), "skipped": self.skipped}
+        found: dict[str, Any] = {"quick": self.quick, "machine": machine(self.folder), "before": moment(), "skipped": self.skipped}
         for name in NAMES:
-            if name not in names or (name == "plots" and self.quick):
+            if name not in names:
                 continue
             started = time.perf_counter()
             answer = self._one(name)
@@ -58,8 +58,6 @@ class Bench:
             return self._systems()
         if name == "replay":
             return self._replay()
-        if name == "plots":
-            return None
         try:
             return items.measure(name, self.folder / name, quick=self.quick)
         except items.ItemFailed as error:
@@ -86,7 +84,9 @@ class Bench:
         """Play a sample of recorded runs of real models, where the recordings are."""
         if recording.folder() is None:
             return {"reason": "the recordings are not here"}
-        return {"every": REPLAY_EVERY, **replaying.measure(REPLAY_EVERY * (10 if self.quick else 1))}
+        if self.quick:
+            return {"reason": "not in a quick look"}
+        return {"every": REPLAY_EVERY, **replaying.measure(REPLAY_EVERY)}
 
 
 def tell(line: str) -> None:

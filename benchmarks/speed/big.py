@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import apsw
 from benchmarks.speed.environments import ROOT
 from chargehand import Supervisor, step, workflow
 from chargehand.clocks import SystemClock
-from chargehand.durable import Commit, NewRun
+from chargehand.durable import NewRun
 from chargehand.events import Record, chain_hash
 from chargehand.journals import sqlite_batches as batches
+from chargehand.journals import sqlite_statements as sql
 from chargehand.journals.sqlite import SqliteJournal
 
 _IN_ONE_TRANSACTION = 20_000
@@ -56,52 +58,50 @@ async def pattern(folder: Path, steps: int) -> tuple[NewRun, list[Record]]:
     return NewRun(row.id, row.workflow, row.environment, row.input_digest, dict(row.tags), records[0]), records
 
 
-def copied(run: NewRun, records: Sequence[Record], id: str, tenant: str, later: float) -> tuple[NewRun, list[Record]]:
-    """Return the same history as a run of another id that was made later, with the chain that it then has."""
-    chained: list[Record] = []
-    head = batches.NO_HASH
-    for record, digest in zip(records, _digests(records), strict=True):
-        head = chain_hash(head, id, record.seq, record.time + later, record.type, record.path, digest)
-        chained.append(record._replace(time=record.time + later, hash=head))
-    return NewRun(id, run.workflow, run.environment, run.input_digest, {"tenant": tenant}, chained[0]), chained
-
-
-_known: dict[int, list[bytes]] = {}
-
-
-def _digests(records: Sequence[Record]) -> list[bytes]:
-    if id(records) not in _known:
-        _known[id(records)] = [sha256(record.payload).digest() for record in records]
-    return _known[id(records)]
-
-
 async def fill(path: Path, run: NewRun, records: Sequence[Record], count: int, *, unfinished: int = 0) -> None:
-    """Add so many finished runs of one history, the last few of them without their last event."""
+    """Add so many finished runs of one history, the last few of them without their last event.
+
+    In big transactions of the journal's own writer, by the journal's own statements, each for many runs at once.
+    """
     journal = SqliteJournal(path, clock=SystemClock())
     await journal.open()
     try:
-        for begin in range(0, count, step_ := max(1, _IN_ONE_TRANSACTION // len(records))):
-            numbers = range(begin, min(begin + step_, count))
-            await journal._writer.submit(_adding(run, records, numbers, count - unfinished), alone=True)
+        begin = sum((await journal.statistics())["runs"].values())
+        size = max(1, _IN_ONE_TRANSACTION // len(records))
+        for first in range(0, count, size):
+            numbers = range(first, min(first + size, count))
+            await journal._writer.submit(_adding(run, records, numbers, count - unfinished, begin), alone=True)
     finally:
         await journal.close()
 
 
-def _adding(run: NewRun, records: Sequence[Record], numbers: Sequence[int], finished: int) -> Callable[[apsw.Cursor], None]:
+def _adding(run: NewRun, records: Sequence[Record], numbers: range, finished: int, begin: int) -> Callable[[apsw.Cursor], None]:
+    digests = [sha256(record.payload).digest() for record in records]
+    texts = [record.payload.decode() for record in records]
+
     def add(cursor: apsw.Cursor) -> None:
+        created, tags, events, ends, waits = [], [], [], [], []
         for number in numbers:
-            new, chained = copied(run, records, f"{run.id}-{len(records)}-{number:07}", str(number % _TENANTS), number * 0.001)
-            created = batches.create(cursor, [new], "nobody")[0].row
-            for commit in _commits(created.number, new, chained, number < finished):
-                batches.append(cursor, commit, 1.0, b"")
+            id, tenant, later = f"{run.id}-{len(records)}-{number:07}", str(number % _TENANTS), number * 0.001
+            row, ended = begin + number + 1, number < finished
+            head = batches.NO_HASH
+            for record, digest, text in zip(records if ended else records[:-1], digests, texts, strict=False):
+                head = chain_hash(head, id, record.seq, record.time + later, record.type, record.path, digest)
+                events.append((row, record.seq, record.time + later, record.type, record.path, text, head))
+            first = events[-record.seq]
+            values = (id, run.workflow, run.environment, 1, 1, first[-1], "nobody", None, run.input_digest)
+            created.append((*values, json.dumps({"tenant": tenant}), first[2]))
+            tags.append(("tenant", tenant, row))
+            (ends if ended else waits).append((row, id, record.seq, head, record.time + later))
+        cursor.executemany(sql.CREATE_RUN, created).fetchall()
+        cursor.executemany(sql.ADD_TAG, tags)
+        cursor.executemany(sql.ADD_EVENT, events)
+        cursor.executemany(sql.FINISH, ((row, 1, 1, seq, head, at, "completed", None, 0, 1) for row, _, seq, head, at in ends))
+        cursor.executemany(sql.MOVE, ((row, 1, 1, seq, head, at, "waiting", None, 0, 1, 1, None) for row, _, seq, head, at in waits))
+        for row, id, seq, head, at in ends:
+            batches.add_to_chain(cursor, "finished", row, id, seq, head, at, b"")
 
     return add
-
-
-def _commits(number: int, new: NewRun, chained: list[Record], finished: bool) -> Iterator[Commit]:
-    rest = chained[1:] if finished else chained[1:-1]
-    status: Any = "completed" if finished else "waiting"
-    yield Commit(number, new.id, new.environment, 1, 1, rest, status, leave=True)
 
 
 # -- a million runs ----------

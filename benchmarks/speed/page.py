@@ -149,7 +149,7 @@ def page(found: Found, order: Sequence[str]) -> str:
         parts += ["## Peers, ourselves and no engine, in turns", table(systems["rounds"], systems["crashes"], order)]
     if found["skipped"]:
         parts.append("\n".join(f"Not measured: {name}: {reason}." for name, reason in found["skipped"].items()))
-    parts += ["## Targets", targets(found)]
+    parts += ["A quick look: no figure here says how fast anything is."] if found["quick"] else ["## Targets", targets(found)]
     for name in ("sequential", "growth", "calls", "fan_out", "conversation", "commits", "restart", "memory", "parked"):
         parts += _block(name, found)
     for name in ("processes", "million_runs", "million_events", "replay"):
