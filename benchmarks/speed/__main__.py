@@ -14,12 +14,12 @@ from typing import Any
 
 from benchmarks.replay import recording
 from benchmarks.replay import speed as replaying
-from benchmarks.speed import items, page, rounds
+from benchmarks.speed import items, page, plots, rounds
 from benchmarks.speed.environments import ROOT, ours, peers
 from benchmarks.speed.limits import machine, moment
 
 ORDER = ("dbos", "langgraph", "call4agents", "chargehand", "nothing")
-NAMES = ("systems", *items.ITEMS, "replay")
+NAMES = ("systems", *items.ITEMS, "replay", "plots")
 QUICK = rounds.Size(rounds=1, sequential=40, runs=10, steps=3, singles=5, raw=20)
 REPLAY_EVERY = 8
 
@@ -31,10 +31,11 @@ class Bench:
         folder: where databases are made: on the disk to measure.
         quick: a small part of everything, and no peers.
         count: how many rounds.
+        drawings: where the plots go.
     """
 
-    def __init__(self, folder: Path, *, quick: bool, count: int) -> None:
-        self.folder, self.quick = folder, quick
+    def __init__(self, folder: Path, *, quick: bool, count: int, drawings: Path) -> None:
+        self.folder, self.quick, self.drawings = folder, quick, drawings
         self.size = QUICK if quick else rounds.Size(rounds=count)
         self.skipped: dict[str, str] = {}
 
@@ -45,7 +46,7 @@ class Bench:
             if name not in names:
                 continue
             started = time.perf_counter()
-            answer = self._one(name)
+            answer = self._plots(found) if name == "plots" else self._one(name)
             if answer is not None:
                 found[name] = answer
                 tell(f"{name}: {time.perf_counter() - started:.0f} s")
@@ -66,6 +67,16 @@ class Bench:
             return None
         finally:
             shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def _plots(self, found: dict[str, Any]) -> dict[str, Any] | None:
+        """Measure what the plots need beside what was found; draw them."""
+        if self.quick:
+            return None
+        runners = [one for one in (*peers(self.skipped), ours("chargehand"), ours("nothing")) if one.name not in self.skipped]
+        measured = plots.measure(runners, self.folder / "plots", found, self.skipped)
+        for path in plots.draw(measured, self.drawings, self.skipped):
+            tell(f"drawn: {path}")
+        return measured
 
     def _systems(self) -> dict[str, Any]:
         runners = [*([] if self.quick else peers(self.skipped)), ours("chargehand"), ours("nothing")]
@@ -103,6 +114,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each system is measured")
     parser.add_argument("--dir", type=Path, default=None, help="where the databases are made: a folder on the disk to measure")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="where bench.json and bench.md go")
+    parser.add_argument("--plots", type=Path, default=None, metavar="FOLDER", help="where the plots go, if not to the build folder")
     return parser.parse_args(words)
 
 
@@ -112,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given.build.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="speed-", dir=given.dir or given.build)).resolve()
     try:
-        found = Bench(folder, quick=given.quick, count=given.rounds).measure(given.only)
+        found = Bench(folder, quick=given.quick, count=given.rounds, drawings=given.plots or given.build).measure(given.only)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     text = page.page(found, ORDER)

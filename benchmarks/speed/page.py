@@ -181,6 +181,8 @@ def _flat(values: Found, before: str = "") -> list[tuple[str, str]]:
         name = f"{before}{key.replace('_', ' ') if not before else key}"
         if isinstance(value, dict):
             rows += _flat(value, f"{name}: ")
+        elif key == "rss_mb":
+            continue  # for the plot
         elif isinstance(value, list):
             rows.append((name, ", ".join(number(one) for one in value)))
         else:

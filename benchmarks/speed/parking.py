@@ -42,10 +42,13 @@ async def parked(folder: Path, *, runs: int, wakes: int) -> dict[str, Any]:
         await _park(supervisor, "warm", 10)
         await _wake(supervisor, "warm-0")
         empty, most = rss_mb(), 0.0
+        trace = [[0.0, empty]]
         started, cpu = time.perf_counter(), time.process_time()
         for begin in range(0, runs, _BATCH):
             await _park(supervisor, f"run-{begin}", min(_BATCH, runs - begin))
             most = max(most, rss_mb())
+            if _marks(begin + _BATCH, runs):
+                trace.append([float(min(begin + _BATCH, runs)), rss_mb()])
         seconds, used = time.perf_counter() - started, time.process_time() - cpu
         above = rss_mb() - empty
         times = []
@@ -68,7 +71,13 @@ async def parked(folder: Path, *, runs: int, wakes: int) -> dict[str, Any]:
         "wake_max_ms": times[-1],
         "woken_at_once_per_s": rate,
         **found,
+        "rss_mb": trace,
     }
+
+
+def _marks(there: int, runs: int) -> bool:
+    """Say whether the memory is noted with so many runs: at 1, 2, 5, 10, 20, 50 … thousand, and at the end."""
+    return there >= runs or there // _BATCH in (1, 2, 5, 10, 20, 50)
 
 
 async def _park(supervisor: Supervisor, name: str, count: int) -> None:

@@ -197,28 +197,22 @@ async def recover(system: System, folder: Path, asked: dict[str, Any]) -> dict[s
 
 
 async def parked(system: System, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """Measure the memory above the open, idle system with so many runs that wait, and how long waking one takes."""
-    count: int = asked["count"]
+    """Measure this process's memory as more and more runs wait, and how long waking one takes."""
+    counts: list[int] = asked["counts"]
     async with system.opened(folder):
         await system.park(["warm-0", "warm-1"])
         await system.wake("warm-0")
-        empty, started = rss_mb(), time.perf_counter()
-        await system.park([f"parked-{number}" for number in range(count)])
-        elapsed, above = time.perf_counter() - started, rss_mb() - empty
+        trace, there = [[0, rss_mb()]], 0
+        for count in counts:
+            await system.park([f"parked-{number}" for number in range(there, count)])
+            there = count
+            trace.append([count, rss_mb()])
         wakes = []
-        for number in range(0, count, max(1, count // asked["wakes"])):
+        for number in range(0, there, max(1, there // asked["wakes"])):
             begun = time.perf_counter()
             await system.wake(f"parked-{number}")
             wakes.append((time.perf_counter() - begun) * 1e3)
-        wakes.sort()
-    return {
-        "empty_mb": empty,
-        "above_mb": above,
-        "start_s": elapsed,
-        "wake_p50_ms": wakes[len(wakes) // 2],
-        "wake_max_ms": wakes[-1],
-        "woken": len(wakes),
-    }
+    return {"rss_mb": trace, "wake_p50_ms": sorted(wakes)[len(wakes) // 2], "wake_max_ms": max(wakes)}
 
 
 MEASURES = {measure.__name__: measure for measure in (table, concurrency, growth, crash, recover, parked)}
