@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.replay import recording
 from benchmarks.replay import speed as replaying
-from benchmarks.speed import items, page, plots, rounds
+from benchmarks.speed import guide, items, page, plots, rounds
 from benchmarks.speed.environments import ROOT, ours, peers
 from benchmarks.speed.limits import machine, moment
 
@@ -39,9 +39,12 @@ class Bench:
         self.size = QUICK if quick else rounds.Size(rounds=count)
         self.skipped: dict[str, str] = {}
 
-    def measure(self, names: Sequence[str]) -> dict[str, Any]:
-        """Measure these, in the order of `NAMES`."""
-        found: dict[str, Any] = {"quick": self.quick, "machine": machine(self.folder), "before": moment(), "skipped": self.skipped}
+    def measure(self, names: Sequence[str], earlier: dict[str, Any]) -> dict[str, Any]:
+        """Measure these, in the order of `NAMES`; the others are taken from what was found earlier."""
+        found: dict[str, Any] = {name: earlier[name] for name in NAMES if name in earlier and name not in names}
+        again = {*names, *(ORDER if "systems" in names else ())}
+        self.skipped.update({name: why for name, why in earlier.get("skipped", {}).items() if name.split(",")[0] not in again})
+        found |= {"quick": self.quick, "machine": machine(self.folder), "before": moment(), "skipped": self.skipped}
         for name in NAMES:
             if name not in names:
                 continue
@@ -114,7 +117,8 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each system is measured")
     parser.add_argument("--dir", type=Path, default=None, help="where the databases are made: a folder on the disk to measure")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="where bench.json and bench.md go")
-    parser.add_argument("--plots", type=Path, default=None, metavar="FOLDER", help="where the plots go, if not to the build folder")
+    parser.add_argument("--keep", action="store_true", help="what is not measured now is taken from the bench.json that is there")
+    parser.add_argument("--docs", action="store_true", help="renew docs/performance.md and its plots too")
     return parser.parse_args(words)
 
 
@@ -122,14 +126,19 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, print, and write ``bench.json`` and ``bench.md``."""
     given = _options(words)
     given.build.mkdir(parents=True, exist_ok=True)
+    kept = given.build / "bench.json"
+    earlier = json.loads(kept.read_text()) if given.keep and kept.exists() else {}
     folder = Path(tempfile.mkdtemp(prefix="speed-", dir=given.dir or given.build)).resolve()
     try:
-        found = Bench(folder, quick=given.quick, count=given.rounds, drawings=given.plots or given.build).measure(given.only)
+        bench = Bench(folder, quick=given.quick, count=given.rounds, drawings=ROOT / "docs" if given.docs else given.build)
+        found = bench.measure(given.only, earlier)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     text = page.page(found, ORDER)
-    (given.build / "bench.json").write_text(json.dumps({**found["figures"], **found}, indent=2) + "\n")
+    kept.write_text(json.dumps({**found["figures"], **found}, indent=2) + "\n")
     (given.build / "bench.md").write_text(text)
+    if given.docs:
+        guide.write(found, ORDER)
     print(text)
     return 0
 

@@ -143,7 +143,7 @@ def number(value: float) -> str:
 
 def page(found: Found, order: Sequence[str]) -> str:
     """Return everything that was found."""
-    parts = [_machine(found)]
+    parts = [machine_line(found)]
     if "systems" in found:
         systems = found["systems"]
         parts += ["## Peers, ourselves and no engine, in turns", table(systems["rounds"], systems["crashes"], order)]
@@ -157,7 +157,8 @@ def page(found: Found, order: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _machine(found: Found) -> str:
+def machine_line(found: Found) -> str:
+    """Return what figures depend on: the machine, how fast it was, and how busy."""
     about = found["machine"]
     raw = ", ".join(f"{rate:,.0f} at {rows} a commit" for rows, rate in about["raw_rows_per_s"].items())
     before, after = found["before"], found["after"]

@@ -16,6 +16,8 @@ from benchmarks.speed.environments import ROOT, Runner
 from benchmarks.speed.limits import moment, raw_rows_per_second
 
 LONGEST_SECONDS = 600
+ROUNDS_SECONDS = 300
+"""After so long no further round is begun: on a slow disk two rounds have to do."""
 
 Figures = dict[str, float]
 
@@ -66,7 +68,10 @@ def measure(runners: Sequence[Runner], size: Size, folder: Path, skipped: dict[s
     """Return each system's figures, one entry a round; a system that breaks is skipped from there on, with the reason."""
     found: dict[str, list[Figures]] = {runner.name: [] for runner in runners}
     asked = {"do": "table", "sequential": size.sequential, "runs": size.runs, "steps": size.steps, "singles": size.singles}
+    began = time.monotonic()
     for number in range(size.rounds):
+        if number >= 2 and time.monotonic() - began > ROUNDS_SECONDS:
+            break
         turn = number % len(runners)
         for runner in [*runners[turn:], *runners[:turn]]:
             if runner.name in skipped:

@@ -14,8 +14,8 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from benchmarks.speed import big, environments, page, rounds  # noqa: E402
-from benchmarks.speed.__main__ import NAMES, main  # noqa: E402
+from benchmarks.speed import big, environments, guide, page, rounds  # noqa: E402
+from benchmarks.speed.__main__ import NAMES, ORDER, main  # noqa: E402
 
 from chargehand import Supervisor  # noqa: E402
 
@@ -45,6 +45,9 @@ def test_a_quick_look_measures_everything_but_peers(tmp_path: Path, capsys: pyte
     assert found["systems"]["crashes"]["chargehand"]["steps_made_twice"] == 0
     assert "no figure here says how fast" in capsys.readouterr().out
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["bench.json", "bench.md"]
+    renewed = guide.renewed(guide.PAGE.read_text(), found, ORDER)
+    assert guide.renewed(renewed, found, ORDER) == renewed
+    assert page.targets(found) in renewed
 
 
 @pytest.mark.slow
