@@ -19,12 +19,11 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+from benchmarks import gates_guide  # noqa: E402
 from benchmarks.gates import RECORDED_GATES, held_out, measure  # noqa: E402
 from benchmarks.handoffs import Handoff, incident, invoices, tau, workbench  # noqa: E402
 from examples.incident import gates as incident_gates  # noqa: E402
 from examples.invoices import gates as invoices_gates  # noqa: E402
-
-from benchmarks import gates_guide  # noqa: E402
 
 PAGE = DOCS / "guides" / "gates.md"
 
