@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sqlite3
@@ -194,6 +195,21 @@ def test_a_worker_drains_and_leaves_on_sigterm(cli: Command, start: Callable[...
     assert cli("doctor", "--json").json["workers"] == []
     owners = {run["id"]: run["owner"] for run in cli("runs", "--json").json["runs"]}
     assert owners["l-1"] is None
+
+
+def test_a_worker_collects_less_often_and_a_host_is_left_alone(cli: Command, start: Callable[..., Started]) -> None:
+    """A process that only drives runs sets its garbage collector for that; one that drives runs among other things keeps its own."""
+    here = cli("run", f"{SHOP}:collections", "--input", "false", "--json").json["value"]
+    assert here == list(gc.get_threshold())
+    cli("run", f"{SHOP}:collections", "--input", "true", "--id", "c-1")
+    worker = start("worker", f"{SHOP}:collections")
+    worker.line()
+    cli("signal", "c-1", "go", "--value", "1", "--code", f"{SHOP}:collections")
+    assert until(lambda: cli("show", "c-1", "--json").json["run"]["status"] == "completed")
+    there = cli("show", "c-1", "--json").json["events"][-1]["payload"]["v"]
+    assert there[0] > here[0]
+    worker.process.send_signal(signal.SIGTERM)
+    worker.ended()
 
 
 def test_a_run_whose_payloads_were_erased_can_still_be_looked_at(cli: Command, shop: Command) -> None:

@@ -16,7 +16,8 @@ from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.safe import counted, one_line
 from chargehand.config import CHAIN_KEY
 from chargehand.durable import Worker
-from chargehand.errors import EXIT_FAILED, EXIT_OK, BadConfiguration, JournalCorrupt, WrongChainKey
+from chargehand.errors import BadConfiguration, JournalCorrupt, WrongChainKey
+from chargehand.statuses import EXIT_FAILED, EXIT_OK
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"

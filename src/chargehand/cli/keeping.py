@@ -25,7 +25,8 @@ from chargehand.cli.writing import write_line, written_whole
 from chargehand.config import hash_secret
 from chargehand.demo import run_demo
 from chargehand.durable import ChainLink, RunRow
-from chargehand.errors import EXIT_JOURNAL, EXIT_OK, BadConfiguration, InvalidInput, JournalCorrupt
+from chargehand.errors import BadConfiguration, InvalidInput, JournalCorrupt
+from chargehand.statuses import EXIT_JOURNAL, EXIT_OK
 from chargehand.supervise.log import long_value, references
 from chargehand.supervisor import Supervisor
 

@@ -14,8 +14,8 @@ from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import counted, one_line
 from chargehand.cli.unknown import run_named
 from chargehand.durable import RunRow
-from chargehand.errors import EXIT_OK, EXIT_PARKED
 from chargehand.events import Event
+from chargehand.statuses import EXIT_OK, EXIT_PARKED
 from chargehand.supervise.check import Check, Replayed
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor

@@ -12,12 +12,12 @@ from chargehand.cli.fitting import Code, knowing, signal_fits
 from chargehand.cli.given import json_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.posting import PANEL, As, Wait, posted
-from chargehand.cli.resting import signals_waited_for
 from chargehand.cli.safe import one_line
 from chargehand.cli.unknown import run_named
 from chargehand.config import nearest
 from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import DecisionRefused, InvalidInput
+from chargehand.resting import signals_waited_for
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 

@@ -87,6 +87,11 @@ class History:
         within = (prefix + "/", prefix + "!")
         return sum([spent for name, spent in self.reserved.items() if not prefix or name.startswith(within)], Spent())
 
+    @property
+    def has_effects(self) -> bool:
+        """Say whether the run has asked for an effect."""
+        return bool(self._effects)
+
     def call(self, path: str) -> CallState:
         """Return the call at a path, noting it when it is new."""
         state = self.calls.get(path)
