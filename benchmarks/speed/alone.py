@@ -78,8 +78,11 @@ async def _alternate(path: Path, raw: RawRows, slices: int, slice_steps: int) ->
 # -- growth ----------
 
 
-async def growth(folder: Path, *, at: list[int], around: int) -> dict[str, Any]:
-    """Measure CPU per step around several steps of one long run, and the journal's bytes per step."""
+async def growth(folder: Path, *, at: list[int], around: int, rounds: int) -> dict[str, Any]:
+    """Measure CPU per step around several steps of one long run, several times, and the journal's bytes per step.
+
+    The ratio is taken within a run; the median of the runs is quoted.
+    """
     marks: dict[int, float] = {}
     wanted = {place + side for place in at for side in (-around, around)}
 
@@ -98,13 +101,16 @@ async def growth(folder: Path, *, at: list[int], around: int) -> dict[str, Any]:
 
     steps = at[-1] + around + 1
     await _run(folder / "warm.db", long, min(1000, at[-1]))
-    marks.clear()
-    await _run(folder / "long.db", long, steps)
-    cpu = {place: (marks[place + around] - marks[place - around]) / (2 * around) * 1e6 for place in at}
+    found: list[dict[int, float]] = []
+    for number in range(rounds):
+        marks.clear()
+        await _run(folder / f"long-{number}.db", long, steps)
+        found.append({place: (marks[place + around] - marks[place - around]) / (2 * around) * 1e6 for place in at})
     return {
-        "cpu_us_per_step": {str(place): value for place, value in cpu.items()},
-        "ratio_last_to_first": cpu[at[-1]] / cpu[at[0]],
-        "bytes_per_step": (folder / "long.db").stat().st_size / steps,
+        "cpu_us_per_step": {str(place): statistics.median(one[place] for one in found) for place in at},
+        "ratio_last_to_first": statistics.median(one[at[-1]] / one[at[0]] for one in found),
+        "ratios": [one[at[-1]] / one[at[0]] for one in found],
+        "bytes_per_step": (folder / "long-0.db").stat().st_size / steps,
     }
 
 

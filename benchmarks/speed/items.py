@@ -25,7 +25,7 @@ ITEMS: dict[str, tuple[Measure, dict[str, Any], dict[str, Any]]] = {
         {"slices": 4, "slice_steps": 25, "rounds": 1},
     ),
     "commits": (commits.commits_per_call, {}, {}),
-    "growth": (alone.growth, {"at": [100, 1000, 10_000], "around": 50}, {"at": [20, 100], "around": 10}),
+    "growth": (alone.growth, {"at": [100, 1000, 10_000], "around": 50, "rounds": 3}, {"at": [20, 100], "around": 10, "rounds": 1}),
     "calls": (alone.calls, {"count": 300, "rounds": 3}, {"count": 20, "rounds": 1}),
     "fan_out": (alone.fan_out, {"branches": 1000}, {"branches": 50}),
     "conversation": (alone.conversation, {"turns": 1000}, {"turns": 60}),
