@@ -61,7 +61,9 @@ def test_what_was_in_flight_when_we_died(recovery: str, move: str) -> None:
 
 
 def test_a_key_that_the_world_forgot_is_no_recovery() -> None:
-    """Later than idempotent_for after the first sending, the key does not count."""
+    """From idempotent_for after the first sending on, the key does not count."""
+    assert next_move(effect("intended", sent_at=NOW - 3600), policy("keyed"), False, NOW) == "doubt"
+    assert next_move(effect("intended", sent_at=NOW - 3599), policy("keyed"), False, NOW) == "send again"
     assert next_move(effect("intended", sent_at=NOW - 3601), policy("keyed"), False, NOW) == "doubt"
     assert next_move(effect("backoff", sent_at=NOW - 3601, doubtful=True, due=NOW), policy("keyed"), False, NOW) == "doubt"
 
