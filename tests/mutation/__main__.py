@@ -22,7 +22,7 @@ from mutmut.configuration import config
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, setup_source_paths
 from tests.mutation.judging import Judge
-from tests.mutation.survivors import changed_lines, listed
+from tests.mutation.survivors import changed_lines, is_wording, listed
 
 FOLDER = Path("mutants")
 RESULTS = FOLDER / "results.json"
@@ -41,19 +41,22 @@ def made(patterns: list[str]) -> dict[str, str]:
         for meta in sorted(FOLDER.glob("src/**/*.meta"))
         for name in json.loads(meta.read_text("utf-8"))["exit_code_by_key"]
     }
-    return {name: path for name, path in names.items() if any(fnmatch.fnmatch(name, f"chargehand.{pattern}*") for pattern in patterns)}
+    return {name: path for name, path in names.items() if any(fnmatch.fnmatch(name, one) for one in patterns)}
 
 
 def reported(names: dict[str, str], results: dict[str, str]) -> int:
     """Print every survivor that is not listed, with its change. Returns how many there are."""
-    known, found = listed(), 0
+    known, found, wording = listed(), 0, 0
     for name in sorted(name for name, result in results.items() if result in ("survived", "no tests")):
         change = changed_lines(get_diff_for_mutant(name, path=names[name])) if name in names else f"without {name.partition('[')[2]}"
-        if (name.split("__mutmut")[0].split("[")[0], change) not in known:
+        if is_wording(change):
+            wording += 1
+        elif (name.split("__mutmut")[0].split("[")[0], change) not in known:
             found += 1
             print(f"{results[name]}: {name}\n    {change}")
     ends = list(results.values())
-    print(f"{len(ends)} mutants:", ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends))) + f"; {found} survivors not listed")
+    said = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
+    print(f"{len(ends)} mutants: {said} ({wording} of them the wording of a message, {found} not listed)")
     return found
 
 
@@ -64,9 +67,10 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="only those that survived the last time")
     parser.add_argument("--wide", action="store_true", help="let all quick tests judge, not only the chosen folders")
     given = parser.parse_args()
-    names = made(given.patterns)
+    patterns = [f"chargehand.{one}*" for one in given.patterns]
+    names = made(patterns)
     before = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    judge = Judge(given.patterns, list(names), {name for name in before if before[name] == "survived"} if given.again else None)
+    judge = Judge(patterns, list(names), {name for name in before if before[name] == "survived"} if given.again else None)
     chosen = ["tests"] if given.wide else config().pytest_add_cli_args_test_selection
     os.chdir(FOLDER)
     status = pytest.main(["--rootdir=.", "-p", "no:cacheprovider", *config().pytest_add_cli_args, *chosen], plugins=[judge])

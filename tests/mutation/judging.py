@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state
-from tests.mutation.tables import shortened, tables
+from tests.mutation.tables import entries, known_users, noting
 
 SURVIVED, KILLED, STUCK = 0, 1, 2
 PATIENCE = 60.0
@@ -65,28 +65,22 @@ class Judge:
             raise pytest.UsageError("The tests fail without any mutant.")
         seconds, runs = json.loads(written)
         print(f"\n{len(items)} tests measured in {time.monotonic() - started:.0f} s", flush=True)
-        begins: dict[str, Callable[[], None]] = {name: _switched_to(name) for name in self.names} | self._of_tables()
+        begins: dict[str, Callable[[], None]] = {name: _switched_to(name) for name in self.names}
+        begins |= {name: begin for name, begin in entries().items() if any(fnmatch.fnmatch(name, one) for one in self.patterns)}
         chosen = [name for name in begins if self.only is None or name in self.only]
         for number, name in enumerate(chosen, 1):
-            function = name.rpartition("__mutmut_")[0]
-            able = runs.get(function, []) if function else list(items)
+            able = runs.get(name.rpartition("__mutmut_")[0] or name, [] if known_users(name) else list(items))
             self.results[name] = self._judge(session, name, begins[name], [items[test] for test in able], seconds)
             if number % 25 == 0 or self.results[name] != "killed":
                 print(f"{number}/{len(chosen)} {time.monotonic() - started:.0f} s: {name} {self.results[name]}", flush=True)
         return True
-
-    def _of_tables(self) -> dict[str, Callable[[], None]]:
-        return {
-            name: shortened(name, key)
-            for name, key in tables()
-            if any(fnmatch.fnmatch(name, f"chargehand.{pattern}*") for pattern in self.patterns)
-        }
 
     def _measure(self, session: pytest.Session, pipe: int) -> int:
         """Run every test unmutated; write how long each takes, and which tests run each function."""
         seconds: dict[str, float] = {}
         runs: dict[str, list[str]] = {}
         set_mutant_under_test("stats")
+        noting(state()._stats.add)
         since = time.monotonic()
         for item in _run(session, session.items):
             seconds[item.nodeid], since = time.monotonic() - since, time.monotonic()

@@ -8,6 +8,9 @@ from pathlib import Path
 LIST = Path(__file__).with_name("survivors.md")
 _ENTRY = re.compile(r"^- `(?P<function>[^`]+)` ``(?P<change>.+)``$", re.MULTILINE)
 
+_TEXT = re.compile(r"""["']([^"']*)["']""")
+_SPELLING = re.compile("xx")
+
 
 def listed() -> set[tuple[str, str]]:
     """Return the function and the change of every mutant in the list."""
@@ -19,3 +22,9 @@ def changed_lines(diff: str) -> str:
     lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++", "@@"))]
     out, into = ([line[1:].strip() for line in lines if line.startswith(sign)] for sign in "-+")
     return f"{' '.join(out)} → {' '.join(into)}"
+
+
+def is_wording(change: str) -> bool:
+    """Say whether a change touches nothing but the letters of a sentence: tests do not hold the wording of messages."""
+    out, into = (_SPELLING.sub("", side.lower()) for side in change.split(" → ", 1))
+    return out == into and any(len(text.split()) > 3 for text in _TEXT.findall(change))
