@@ -553,11 +553,33 @@ def test_an_undo(drafts: list[tuple[str, dict[str, Any]]], expected: dict[str, A
     assert changed(history.calls["e"]) == done | expected
 
 
-def test_an_undone_effect_begins_anew() -> None:
+@pytest.mark.parametrize(
+    ("kind", "payload", "expected"),
+    [
+        ("effect.proposed", {"d": "x"}, {"stage": "proposed", "digest": "x", "proposal": {"d": "x"}}),
+        ("effect.done", {"v": 6}, {"stage": "done", "settled": (4, True, 6), "result": 6, "done_seq": 4}),
+        ("effect.failed", {"e": ERROR}, {"stage": "failed", "error": ERROR, "settled": (4, False, ERROR)}),
+        (
+            "effect.intended",
+            {"generation": 2, "key": "k~2"},
+            {
+                "stage": "intended",
+                "key": "k~2",
+                "tries": 1,
+                "sent_at": 40.0,
+                "sent_seq": 4,
+                "ever_intended": True,
+                "facts": {"undo": None},
+            },
+        ),
+    ],
+)
+def test_an_undone_effect_begins_anew(kind: str, payload: dict[str, Any], expected: dict[str, Any]) -> None:
     """Its next generation has nothing of the one before: no result, no undo, no tries."""
     undone: list[Draft] = [("effect.done", "e", {"v": 5}), ("undo.intended", "e", {"try": 1}), ("undo.done", "e", {})]
-    history = folded(*undone, ("effect.proposed", "e", {"d": "x"}))
-    assert changed(history.calls["e"]) == {"stage": "proposed", "digest": "x", "generation": 2, "proposal": {"d": "x"}}
+    history = folded(*undone, (kind, "e", payload))
+    assert changed(history.calls["e"]) == {"generation": 2} | expected
+    assert history.effects() == [history.calls["e"]]
 
 
 RUNS: list[tuple[str, list[Draft], dict[str, Any]]] = [

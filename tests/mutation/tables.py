@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,7 +77,7 @@ def _shortened(table: Any, key: Any) -> Callable[[], None]:
 
 def _replaced(table: Any, by: Any) -> None:
     """Put another table in the place of one, wherever it was imported."""
-    for module in [module for name, module in sys.modules.items() if name.startswith(("chargehand", "tests"))]:
+    for module in [module for module in sys.modules.values() if (getattr(module, "__file__", None) or "").startswith(os.getcwd())]:
         for name, value in list(vars(module).items()):
             if value is table:
                 setattr(module, name, by)
