@@ -192,6 +192,7 @@ STANDING: list[tuple[str, list[tuple[str, dict[str, Any]]], int, list[str], bool
     ("shared", [("effect.done", {"shared": True})], 0, [], False),
     ("dry", [("effect.done", {"dry": True})], 0, [], False),
     ("undone", UNDONE, 0, [], False),
+    ("undo to be tried again", [*DONE, ("undo.intended", {"try": 1}), ("undo.tried", {"due": 9.0})], 1, [], False),
     ("undo failed", [*DONE, ("undo.intended", {"try": 1}), ("undo.lettered", {})], 1, ["undo letter"], False),
     (
         "did not happen",

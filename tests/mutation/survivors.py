@@ -26,5 +26,5 @@ def changed_lines(diff: str) -> str:
 
 def is_wording(change: str) -> bool:
     """Say whether a change touches nothing but the letters of a sentence: tests do not hold the wording of messages."""
-    out, into = (_SPELLING.sub("", side.lower()) for side in change.split(" → ", 1))
+    out, _, into = _SPELLING.sub("", change.lower()).partition(" → ")
     return out == into and any(len(text.split()) > 3 for text in _TEXT.findall(change))
