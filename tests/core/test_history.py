@@ -127,7 +127,7 @@ def test_a_run_that_goes_on_is_no_longer_rolling_back(by: str, deadline: float |
 def test_what_waited_for_a_person_is_asked_again() -> None:
     """The rollback closed every entry that was open when it began, so a run that goes on opens each anew."""
     letter = [("effect.intended", SENT), ("effect.did_not_happen", {}), ("effect.lettered", {})]
-    history = folded(
+    drafts: list[tuple[str, str, dict[str, Any]]] = [
         ("effect.proposed", "proposed", {"due": 50.0}),
         ("effect.voted", "proposed", {"by": "eve"}),
         *[(kind, "letter", payload) for kind, payload in letter],
@@ -153,8 +153,11 @@ def test_what_waited_for_a_person_is_asked_again() -> None:
         ("run.rolling_back", "", {}),
         ("undo.stands", "left in doubt", {}),
         ("undo.stands", "left standing", {}),
-        ("run.resumed", "", {"again": []}),
-    )
+    ]
+    history = folded(*drafts)
+    assert (history.standing(), list(history.for_people())) == (2, ["letter"])
+    history.fold(Event(99, 99.0, "run.resumed", "", {"again": []}))
+    assert (history.standing(), list(history.for_people())) == (2, [])
     effects = {path: (effect.stage, effect.doubtful, effect.due) for path, effect in history._effects.items()}
     assert effects == {
         "proposed": ("new", False, None),
@@ -179,7 +182,6 @@ def test_what_waited_for_a_person_is_asked_again() -> None:
         "released": (None, None, False),
     }
     assert history.scope_pivots == {"decided": "leave"}
-    assert history.standing() == 2
 
 
 STANDING: list[tuple[str, list[tuple[str, dict[str, Any]]], int, list[str], bool]] = [
@@ -241,3 +243,18 @@ def test_entries_of_one_path_are_numbered() -> None:
         history.fold(Event(seq, 0.0, "effect.proposed", "e", {"entry": names[-1]}))
     assert names == ["e", "e@2", "e@3"]
     assert history.opening("other") == "other"
+
+
+def test_of_a_run_without_events_nothing_is_known() -> None:
+    """Before its first event a run has not begun, waits for nobody, and has spent nothing."""
+    history = History()
+    nothing = {name: value for name, value in vars(history).items() if not name.startswith("_")}
+    assert {name for name, value in nothing.items() if value is None} == {
+        "deadline", "ended", "parked", "rolling_back", "pivoted", "pivot_choice", "cancel",
+    }  # fmt: skip
+    assert {name for name, value in nothing.items() if value == 0} == {"seq", "time", "withdrawn", "reservations"}
+    assert {name for name, value in nothing.items() if value == {}} == {
+        "calls", "started", "rolling", "scope_pivots", "released", "openings", "entries", "reserved", "spent", "raised", "signals",
+    }  # fmt: skip
+    assert {name for name, value in nothing.items() if value == set()} == {"accepted", "made_anew"}
+    assert (history.effects(), history.standing(), list(history.for_people()), history.spent_in("")) == ([], 0, [], Spent())
