@@ -646,13 +646,10 @@ RUNS: list[tuple[str, list[Draft], dict[str, Any]]] = [
             ("spent", "c", {"name": "c!1", "reserve": Spent(5, Decimal(1), 1, 2.0).record()}),
             ("spent", "c", {"name": "c!2", "reserve": Spent(7, Decimal(2), 1, 3.0).record()}),
             ("call.done", "c", {"v": 1, "spent": {"c!1": Spent(4, Decimal(1), 1, 1.0).record()}}),
-            ("call.done", "c", {"v": 1, "spent": {"c!3": Spent(1, Decimal(1), 1, 1.0).record()}}),
-            ("call.done", "c", {"v": 1, "spent": {"e!undo!1": Spent(1, Decimal(1), 1, 1.0).record()}}),
         ],
         {
             "reservations": 2,
             "reserved": {"c!2": Spent(7, Decimal(2), 1, 3.0, True)},
-            "spent": {"c": Spent(5, Decimal(2), 2, 2.0, True), "e!undo": Spent(1, Decimal(1), 1, 1.0, True)},
         },
     ),
 ]

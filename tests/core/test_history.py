@@ -254,7 +254,7 @@ def test_of_a_run_without_events_nothing_is_known() -> None:
     }  # fmt: skip
     assert {name for name, value in nothing.items() if value == 0} == {"seq", "time", "withdrawn", "reservations"}
     assert {name for name, value in nothing.items() if value == {}} == {
-        "calls", "started", "rolling", "scope_pivots", "released", "openings", "entries", "reserved", "spent", "raised", "signals",
+        "calls", "started", "rolling", "scope_pivots", "released", "openings", "entries", "reserved", "raised", "signals",
     }  # fmt: skip
     assert {name for name, value in nothing.items() if value == set()} == {"accepted", "made_anew"}
     assert (history.effects(), history.standing(), list(history.for_people()), history.spent_in("")) == ([], 0, [], Spent())
