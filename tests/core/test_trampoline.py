@@ -246,3 +246,23 @@ def test_a_scope_waits_for_a_branch_that_itself_waits_for_another() -> None:
         trampoline.deliver(asked[path], True, None)
         asked |= {one.path: one for one in trampoline.run()}
     assert LOG == ["a is rolled back", "the saga goes on"]
+
+
+def test_the_branch_that_runs_is_not_among_those_inside() -> None:
+    """A scope that ends waits for the others in it, never for the branch that ends it; they come in the order of their paths."""
+
+    async def other(path: str) -> None:
+        here(path)
+        await ask(path)
+
+    async def main() -> None:
+        await late(lambda: other("s/z"), "first")
+        await late(lambda: other("s/a"), "second")
+        LOG.extend(branch.scope.path for branch in trampoline.inside(Scope("")))
+        LOG.append("and " + ", ".join(branch.scope.path for branch in trampoline.inside(Scope("s"))))
+
+    trampoline, asks = started(main())
+    while alarms := [one for one in asks if one.kind == "timer"]:
+        trampoline.deliver(alarms[0], True, None)
+        asks = trampoline.run()
+    assert LOG == ["s/a", "s/z", "and s/a, s/z"]

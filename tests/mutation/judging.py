@@ -11,6 +11,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 import pytest
 from mutmut.mutation.trampoline import set_mutant_under_test
@@ -51,8 +52,8 @@ def forked(work: Callable[[int], int], patience: float) -> tuple[int | None, byt
 class Judge:
     """The loop over the mutants, in the place of pytest's loop over the tests."""
 
-    def __init__(self, patterns: list[str], names: list[str], only: set[str] | None) -> None:
-        self.patterns, self.names, self.only = patterns, names, only
+    def __init__(self, patterns: list[str], names: list[str], only: set[str] | None, quickest: float) -> None:
+        self.patterns, self.names, self.only, self.quickest = patterns, names, only, quickest
         self.results: dict[str, str] = {}
         self.killers: Counter[tuple[str, str]] = Counter()
 
@@ -98,6 +99,8 @@ class Judge:
             return "no tests"
         family = name.rpartition("__mutmut_")[0] or name.partition("[")[0]
         able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], seconds[item.nodeid]))
+        taken = accumulate(seconds[item.nodeid] for item in able)
+        able = [item for item, until in zip(able, taken, strict=True) if until < self.quickest]
 
         def work(pipe: int) -> int:
             begin()
