@@ -60,6 +60,10 @@ def reported(names: dict[str, str], results: dict[str, str]) -> int:
     return found
 
 
+def _write(path: Path, results: dict[str, str]) -> None:
+    path.write_text(json.dumps(results, indent=0, sort_keys=True), "utf-8")
+
+
 def main() -> int:
     """Judge the chosen mutants. Exit status 1: one survived that nobody has looked at."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
@@ -72,14 +76,17 @@ def main() -> int:
     names = made(patterns)
     before = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     survivors = {name for name in before if before[name] == "survived"} if given.again else None
-    judge = Judge(patterns, list(names), survivors, given.quickest)
+    results = RESULTS.resolve()  # the tests run in another folder
+    judge = Judge(patterns, list(names), survivors, given.quickest, lambda found: _write(results, before | found))
     chosen = ["tests"] if given.wide else config().pytest_add_cli_args_test_selection
     os.chdir(FOLDER)
-    status = pytest.main(["--rootdir=.", "-p", "no:cacheprovider", *config().pytest_add_cli_args, *chosen], plugins=[judge])
+    status = pytest.main(
+        ["--rootdir=.", "-p", "no:cacheprovider", "--tb=no", "--assert=plain", *config().pytest_add_cli_args, *chosen], plugins=[judge]
+    )
     os.chdir("..")
     if status != 0:
         return int(status)
-    RESULTS.write_text(json.dumps(before | judge.results, indent=0, sort_keys=True), "utf-8")
+    _write(RESULTS, before | judge.results)
     return 1 if reported(names, judge.results) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import gc
 import json
 import os
 import resource
@@ -52,8 +53,10 @@ def forked(work: Callable[[int], int], patience: float) -> tuple[int | None, byt
 class Judge:
     """The loop over the mutants, in the place of pytest's loop over the tests."""
 
-    def __init__(self, patterns: list[str], names: list[str], only: set[str] | None, quickest: float) -> None:
-        self.patterns, self.names, self.only, self.quickest = patterns, names, only, quickest
+    def __init__(
+        self, patterns: list[str], names: list[str], only: set[str] | None, quickest: float, keep: Callable[[dict[str, str]], None]
+    ) -> None:
+        self.patterns, self.names, self.only, self.quickest, self.keep = patterns, names, only, quickest, keep
         self.results: dict[str, str] = {}
         self.killers: Counter[tuple[str, str]] = Counter()
 
@@ -69,9 +72,12 @@ class Judge:
         begins: dict[str, Callable[[], None]] = {name: _switched_to(name) for name in self.names}
         begins |= {name: begin for name, begin in entries().items() if any(fnmatch.fnmatch(name, one) for one in self.patterns)}
         chosen = [name for name in begins if self.only is None or name in self.only]
+        gc.freeze()  # what was collected here is no garbage in any fork
         for number, name in enumerate(chosen, 1):
             able = runs.get(name.rpartition("__mutmut_")[0] or name, [] if known_users(name) else list(items))
             self.results[name] = self._judge(session, name, begins[name], [items[test] for test in able], seconds)
+            if number % 25 == 0:
+                self.keep(self.results)
             if number % 25 == 0 or self.results[name] != "killed":
                 print(f"{number}/{len(chosen)} {time.monotonic() - started:.0f} s: {name} {self.results[name]}", flush=True)
         return True
