@@ -81,7 +81,14 @@ def test_every_number_counts_what_its_name_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "votes"), [("writer/try1/quorum~2", 1), ("buyer/try1/order~3f2a.1", 0), ("a~b/try1/c", 0), ("quorum~2", 0)]
+    ("path", "votes"),
+    [
+        ("writer/try1/quorum~2", 1),
+        ("part/gather.1/writer/try1/quorum~2", 1),
+        ("buyer/try1/order~3f2a.1", 0),
+        ("a~b/try1/c", 0),
+        ("quorum~2", 0),
+    ],
 )
 def test_a_vote_is_an_agent_that_a_gate_asked(path: str, votes: int) -> None:
     """What an agent's body asks for has a dot after the tilde; what stands elsewhere is no vote."""
@@ -226,10 +233,15 @@ def test_an_account_tells_people_retries_and_gates_apart() -> None:
 
 def test_what_is_open_lasts_until_now() -> None:
     """A run that still waits has waited until now; a clock that stands behind the last event takes nothing away."""
-    waiting = events((2.0, "question.asked", "ask", {"question": "?"}))
+    waiting = events((1.0, "call.done", "c", {"v": 1}), (2.0, "question.asked", "ask", {"question": "?"}))
     for now, waited in ((12.0, 10.0), (1.0, 0.0)):
         account = account_of(waiting, now=now)
         assert (account.person_seconds, account.elapsed_seconds) == (waited, waited + 2.0)
+
+
+def test_a_run_lasts_from_its_first_event() -> None:
+    """Whenever that was."""
+    assert account_of([Event(1, 5.0, "run.started", "", {}), Event(2, 7.0, "run.completed", "", {})], now=99.0).elapsed_seconds == 2.0
 
 
 @pytest.mark.parametrize(
