@@ -131,6 +131,11 @@ class Stage:
         row = await self.supervised.view(run).row()
         self.answer(row.status + (f" ({row.reason})" if row.reason else "") + (f", {row.standing} standing" if row.standing else ""))
 
+    async def due(self, run: str = "r1") -> None:
+        """Tell when a run wants to be looked at again, as the journal has it: for whoever takes it over."""
+        row = await self.supervised.view(run).row()
+        self.answer("never" if row.due is None else f"+{row.due - START:g}")
+
     async def result(self, run: str = "r1") -> None:
         """Tell what a run gave."""
         try:
