@@ -69,15 +69,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("patterns", nargs="*", default=["*"], help="which mutants, as in core.ladder; all without one")
     parser.add_argument("--again", action="store_true", help="only those that survived the last time")
+    parser.add_argument("--rest", action="store_true", help="only those that were never judged")
     parser.add_argument("--quickest", type=float, default=1e9, metavar="SECONDS", help="only as many of the quickest tests as take so long")
     parser.add_argument("--wide", action="store_true", help="let all quick tests judge, not only the chosen folders")
     given = parser.parse_args()
     patterns = [f"chargehand.{one}*" for one in given.patterns]
     names = made(patterns)
     before = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    survivors = {name for name in before if before[name] == "survived"} if given.again else None
+
+    def wanted(name: str) -> bool:
+        return not (given.rest and name in before) and (not given.again or before.get(name) == "survived")
+
     results = RESULTS.resolve()  # the tests run in another folder
-    judge = Judge(patterns, list(names), survivors, given.quickest, lambda found: _write(results, before | found))
+    judge = Judge(patterns, list(names), wanted, given.quickest, lambda found: _write(results, before | found))
     chosen = ["tests"] if given.wide else config().pytest_add_cli_args_test_selection
     os.chdir(FOLDER)
     status = pytest.main(

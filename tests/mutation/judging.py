@@ -20,7 +20,7 @@ from mutmut.state import state
 from tests.mutation.tables import entries, known_users, noting
 
 SURVIVED, KILLED, STUCK = 0, 1, 2
-PATIENCE = 60.0
+PATIENCE = 15.0
 """Seconds after which a mutant counts as one that never ends, on top of three times what its tests take."""
 
 
@@ -54,9 +54,9 @@ class Judge:
     """The loop over the mutants, in the place of pytest's loop over the tests."""
 
     def __init__(
-        self, patterns: list[str], names: list[str], only: set[str] | None, quickest: float, keep: Callable[[dict[str, str]], None]
+        self, patterns: list[str], names: list[str], wanted: Callable[[str], bool], quickest: float, keep: Callable[[dict[str, str]], None]
     ) -> None:
-        self.patterns, self.names, self.only, self.quickest, self.keep = patterns, names, only, quickest, keep
+        self.patterns, self.names, self.wanted, self.quickest, self.keep = patterns, names, wanted, quickest, keep
         self.results: dict[str, str] = {}
         self.killers: Counter[tuple[str, str]] = Counter()
 
@@ -71,7 +71,7 @@ class Judge:
         print(f"\n{len(items)} tests measured in {time.monotonic() - started:.0f} s", flush=True)
         begins: dict[str, Callable[[], None]] = {name: _switched_to(name) for name in self.names}
         begins |= {name: begin for name, begin in entries().items() if any(fnmatch.fnmatch(name, one) for one in self.patterns)}
-        chosen = [name for name in begins if self.only is None or name in self.only]
+        chosen = [name for name in begins if self.wanted(name)]
         gc.freeze()  # what was collected here is no garbage in any fork
         for number, name in enumerate(chosen, 1):
             able = runs.get(name.rpartition("__mutmut_")[0] or name, [] if known_users(name) else list(items))
