@@ -69,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("patterns", nargs="*", default=["*"], help="which mutants, as in core.ladder; all without one")
     parser.add_argument("--again", action="store_true", help="only those that survived the last time")
-    parser.add_argument("--rest", action="store_true", help="only those that were never judged")
+    parser.add_argument("--rest", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument("--quickest", type=float, default=1e9, metavar="SECONDS", help="only as many of the quickest tests as take so long")
     parser.add_argument("--wide", action="store_true", help="let all quick tests judge, not only the chosen folders")
     given = parser.parse_args()
@@ -81,7 +81,8 @@ def main() -> int:
         return not (given.rest and name in before) and (not given.again or before.get(name) == "survived")
 
     results = RESULTS.resolve()  # the tests run in another folder
-    judge = Judge(patterns, list(names), wanted, given.quickest, lambda found: _write(results, before | found))
+    judge = Judge(patterns, list(names), wanted, given.quickest, given.rest)
+    judge.keep = lambda found: _write(results, before | found)
     chosen = ["tests"] if given.wide else config().pytest_add_cli_args_test_selection
     os.chdir(FOLDER)
     status = pytest.main(

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from mutmut.mutation.trampoline import set_mutant_under_test
@@ -20,6 +21,8 @@ from mutmut.state import state
 from tests.mutation.tables import entries, known_users, noting
 
 SURVIVED, KILLED, STUCK = 0, 1, 2
+MEASURED = Path("measured.json")
+"""How long each test takes and what it runs, for a run that goes on with an interrupted one."""
 PATIENCE = 15.0
 """Seconds after which a mutant counts as one that never ends, on top of three times what its tests take."""
 
@@ -53,10 +56,9 @@ def forked(work: Callable[[int], int], patience: float) -> tuple[int | None, byt
 class Judge:
     """The loop over the mutants, in the place of pytest's loop over the tests."""
 
-    def __init__(
-        self, patterns: list[str], names: list[str], wanted: Callable[[str], bool], quickest: float, keep: Callable[[dict[str, str]], None]
-    ) -> None:
-        self.patterns, self.names, self.wanted, self.quickest, self.keep = patterns, names, wanted, quickest, keep
+    def __init__(self, patterns: list[str], names: list[str], wanted: Callable[[str], bool], quickest: float, goes_on: bool) -> None:
+        self.patterns, self.names, self.wanted, self.quickest, self.goes_on = patterns, names, wanted, quickest, goes_on
+        self.keep: Callable[[dict[str, str]], None] = lambda results: None
         self.results: dict[str, str] = {}
         self.killers: Counter[tuple[str, str]] = Counter()
 
@@ -64,10 +66,7 @@ class Judge:
         """Measure the tests once, then judge every mutant."""
         items = {item.nodeid: item for item in session.items}
         started = time.monotonic()
-        status, written = forked(lambda pipe: self._measure(session, pipe), 3600.0)
-        if status != 0:
-            raise pytest.UsageError("The tests fail without any mutant.")
-        seconds, runs = json.loads(written)
+        seconds, runs = self._measured(session)
         print(f"\n{len(items)} tests measured in {time.monotonic() - started:.0f} s", flush=True)
         begins: dict[str, Callable[[], None]] = {name: _switched_to(name) for name in self.names}
         begins |= {name: begin for name, begin in entries().items() if any(fnmatch.fnmatch(name, one) for one in self.patterns)}
@@ -81,6 +80,16 @@ class Judge:
             if number % 25 == 0 or self.results[name] != "killed":
                 print(f"{number}/{len(chosen)} {time.monotonic() - started:.0f} s: {name} {self.results[name]}", flush=True)
         return True
+
+    def _measured(self, session: pytest.Session) -> tuple[dict[str, float], dict[str, list[str]]]:
+        if not (self.goes_on and MEASURED.exists()):
+            status, written = forked(lambda pipe: self._measure(session, pipe), 3600.0)
+            if status != 0:
+                raise pytest.UsageError("The tests fail without any mutant.")
+            MEASURED.write_bytes(written)
+        seconds, runs = json.loads(MEASURED.read_text("utf-8"))
+        known = {item.nodeid for item in session.items}
+        return seconds, {name: [test for test in tests if test in known] for name, tests in runs.items()}
 
     def _measure(self, session: pytest.Session, pipe: int) -> int:
         """Run every test unmutated; write how long each takes, and which tests run each function."""
@@ -104,7 +113,8 @@ class Judge:
         if not able:
             return "no tests"
         family = name.rpartition("__mutmut_")[0] or name.partition("[")[0]
-        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], seconds[item.nodeid]))
+        module = family.rpartition(".")[0]
+        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], -self.killers[(module, item.nodeid)] // 4, seconds[item.nodeid]))
         taken = accumulate(seconds[item.nodeid] for item in able)
         able = [item for item, until in zip(able, taken, strict=True) if until < self.quickest]
 
@@ -121,6 +131,7 @@ class Judge:
         status, killer = forked(work, PATIENCE + 3 * sum(seconds[item.nodeid] for item in able))
         if killer:
             self.killers[(family, killer.decode())] += 1
+            self.killers[(module, killer.decode())] += 1
         return {SURVIVED: "survived", STUCK: "timeout", None: "timeout"}.get(status, "killed")
 
 
