@@ -284,8 +284,6 @@ def _effect_intended(history: History, event: Event) -> EffectState:
     effect.final = payload.get("final", False)
     effect.tries, effect.sent_at, effect.sent_seq, effect.ever_intended = 1, first, event.seq, True
     effect.doubtful = False
-    effect.facts["undo"] = payload.get("undo")
-    effect.facts.pop("letter", None)
     effect.due = None
     return effect
 

@@ -42,7 +42,6 @@ class History:
         self.entries: dict[str, str] = {}
         self.reservations = 0
         self.reserved: dict[str, Spent] = {}
-        self.spent: dict[str, Spent] = {}
         self.raised: dict[str, int] = {}
         self.signals: dict[str, list[Any]] = {}
         self._effects: dict[str, EffectState] = {}
@@ -70,7 +69,6 @@ class History:
         for name, amount in amounts.items():
             self.reserved.pop(name, None)
             path, spent = name.rpartition("!")[0], Spent.from_record(amount)
-            self.spent[path] = self.spent.get(path, Spent()) + spent
             for scope in {"", *_scopes_of(path), path}:
                 self._spent_within[scope] = self._spent_within.get(scope, Spent()) + spent
 

@@ -67,7 +67,6 @@ class Branch:
     scope: Scope
     context: contextvars.Context
     group: Group | None = None
-    index: int = 0
     ended: bool = False
     ok: bool = False
     value: Any = None
@@ -237,9 +236,9 @@ class Trampoline:
         if ask.alarm is not None:
             group.alarm, ask.alarm.group = ask.alarm, group
             self._asks.append(ask.alarm)
-        for index, (body, scope) in enumerate(zip(ask.bodies, ask.scopes, strict=True)):
+        for body, scope in zip(ask.bodies, ask.scopes, strict=True):
             context = branch.context.copy()
-            child = Branch(body(), scope, context, group, index)
+            child = Branch(body(), scope, context, group)
             context.run(current_branch.set, child)
             group.branches.append(child)
         if not group.branches:
