@@ -13,7 +13,7 @@ from chargehand.cli.loading import workflows_at
 from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import counted, one_line
 from chargehand.cli.unknown import run_named
-from chargehand.durable import RunRow
+from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import EXIT_OK, EXIT_PARKED
 from chargehand.events import Event
 from chargehand.supervise.check import Check, Replayed
@@ -43,11 +43,15 @@ async def check_replay(
     """
     definitions = workflows_at(workflows or (), face.settings)
     results: list[tuple[RunRow, Replayed]] = []
+    ended: list[RunRow] = []
     unknown = 0
     face.needs_journal()
     async with face.supervisor(definitions, work=False) as supervisor:
         with face.working("replaying") as step:
             async for row in _unfinished(face, supervisor, run or ()):
+                if row.status in FINAL_STATUSES:
+                    ended.append(row)
+                    continue
                 if row.workflow not in supervisor.workflows:
                     unknown += 1
                     continue
@@ -61,6 +65,7 @@ async def check_replay(
                 "checked": len(results),
                 "bad": len(bad),
                 "other_workflows": unknown,
+                "ended": [row.id for row in ended],
                 "runs": [_form(face, row, found) for row, found in results],
             }
         )
@@ -74,6 +79,8 @@ async def check_replay(
                     "yellow",
                 )
         face.say(f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad)} go on, {len(bad)} would park")
+        for row in ended:
+            face.note(f"Not checked: {row.id} has ended, it is {row.status}. Nothing of it is run again.")
         if unknown:
             face.note(f"Not checked, of other workflows: {counted(unknown, 'unfinished run')}.")
     return EXIT_PARKED if bad else EXIT_OK
