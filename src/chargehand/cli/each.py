@@ -110,7 +110,7 @@ async def run_each(
     began = time.monotonic()
     work = _Work(supervisor, batch, tally, tags, deadline, by)
     progress = _Shown(face, tally)
-    async with supervisor:
+    async with face.driving(supervisor):
         with progress:
             new = await work.known(items, progress)  # what dies in here leaves --out as the last command wrote it
             try:

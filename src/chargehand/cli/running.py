@@ -115,7 +115,7 @@ async def run(
 async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id: str, options: _Options, stay: bool) -> int:
     assert supervisor.carrier is not None
     supervisor.carrier.only = {id}
-    async with supervisor:
+    async with face.driving(supervisor):
         try:
             await supervisor.start(call, id, tags=options.tags, deadline=options.deadline, by=options.by)
         except RunConflict as conflict:
