@@ -106,6 +106,20 @@ def test_a_letter_is_redriven_with_other_arguments(cli: Command, shop: Command) 
     assert shop("lettered", 5, id="l-1").out == '"done 50"\n'
 
 
+def test_a_doubt_that_is_not_redriven_says_why(cli: Command, shop: Command) -> None:
+    """Without a key nothing keeps it from happening twice; in a run that is being rolled back nothing is sent any more."""
+    shop("doubted", 1, id="d-1")
+    for named in ("d-1", "d-1/vanish"):
+        said = cli("redrive", named)
+        assert said.status == 7
+        assert "it takes no idempotency_key" in said.err
+    cli("cancel", "d-1")
+    assert shop("doubted", 1, id="d-1").status == 4
+    said = cli("redrive", "d-1")
+    assert said.status == 7
+    assert "Its run is being rolled back" in said.err
+
+
 def test_letters_are_redriven_by_selection(cli: Command, shop: Command) -> None:
     """--workflow, --kind and --all redrive many; what may not be redriven is left."""
     for number in range(3):

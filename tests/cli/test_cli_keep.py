@@ -179,6 +179,18 @@ def test_doctor_says_where_settings_come_from(cli: Command, shop: Command) -> No
     assert finding(said, "journal")["says"].count("chargehand.db, schema 1") == 1
 
 
+def test_doctor_imports_what_a_worker_would_be_given(cli: Command, shop: Command) -> None:
+    """A configured workflow or resource that is not there is found by doctor, not by the worker that will not start."""
+    shop("add", {"a": 1})
+    Path("chargehand.toml").write_text(f'workflows = ["{SHOP}:pay", "nomod:x"]\nresources = ["json:nothing"]\n')
+    said = cli("doctor", "--json")
+    found = [(one["about"], one["level"], one["says"]) for one in said.json["findings"] if one["about"] in ("workflows", "resources")]
+    assert said.status == 1
+    assert [(about, level) for about, level, _ in found] == [("workflows", "ok"), ("workflows", "bad"), ("resources", "bad")]
+    assert "nomod" in found[1][2]
+    assert "json:nothing" in found[2][2]
+
+
 def test_a_worker_drains_and_leaves_on_sigterm(cli: Command, start: Callable[..., Started]) -> None:
     """On SIGTERM a worker lets the call in flight settle, leaves its runs to others and ends with 0."""
     Path("chargehand.toml").write_text(f'workflows = ["{SHOP}:pay", "{SHOP}:listen"]\n')

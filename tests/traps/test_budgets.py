@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from chargehand import Answer, BranchesFailed, Budget, DecisionRefused, Rejected, agent, gather, give_up, retry, spending, workflow
-from chargehand.errors import BudgetExhausted
+from chargehand import Answer, BranchesFailed, Budget, DecisionRefused, Rejected, Retry, agent, gather, give_up, retry, spending, workflow
+from chargehand.errors import BudgetExhausted, CallFailed, InvalidInput
+from chargehand.supervise.budgets import Spending
 from chargehand.testing import Supervised
 
 CALLS: list[int] = []
@@ -173,3 +175,32 @@ async def test_whether_to_go_on_is_answered_with_true_or_false(supervised: Super
             await supervised.decide("question", Answer(answer))
     await supervised.decide("question", Answer(True))
     assert await run.result() == 60
+
+
+@workflow(budget=Budget(tokens=100))
+async def takes_back() -> int:
+    return await refunder(60) + await refunder(60)
+
+
+@agent(role="Reports less than nothing.", ladder=[retry(1), give_up()], retry_errors=Retry(attempts=1))
+async def refunder(tokens: int) -> int:
+    async with spending(model="stand-in", tokens_at_most=tokens) as spent:
+        CALLS.append(tokens)
+        spent.report(input=-tokens, output=0)
+    return tokens
+
+
+@pytest.mark.parametrize("wrong", [{"input": -1}, {"output": -1}, {"usd": "-0.01"}, {"usd": "NaN"}, {"usd": "much"}])
+def test_nobody_reports_less_than_nothing(wrong: dict[str, Any]) -> None:
+    """What cannot have been spent is refused with the amount, and what was reserved counts."""
+    block = Spending("stand-in")
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        block.report(**wrong)
+    assert block.spent is None
+
+
+async def test_an_agent_cannot_enlarge_its_budget(supervised: Supervised) -> None:
+    """A negative report fails the attempt and gives nothing back."""
+    with pytest.raises(CallFailed, match="negative: -60"):
+        await supervised.run(takes_back())
+    assert CALLS == [60]

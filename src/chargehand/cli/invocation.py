@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Annotated, Any, get_args
@@ -38,6 +38,7 @@ except ImportError:  # pragma: no cover - Windows has no such table
     pwd = None  # type: ignore[assignment]
 
 Row = Sequence[object]
+_NAMED = 5
 _NARROW = 10
 """Characters that a column of a table needs at least, if it has so many."""
 
@@ -159,6 +160,20 @@ class Invocation:
             chain_key=settings.chain_key() if work or signs else b"",
         )
 
+    @asynccontextmanager
+    async def driving(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """Open a supervisor that drives runs; when Ctrl-C comes, say at once what is waited for, and how not to wait."""
+        async with supervisor:
+            try:
+                yield
+            except asyncio.CancelledError:
+                flying = supervisor.carrier.in_flight() if supervisor.carrier is not None else []
+                if flying:
+                    more = f" and {len(flying) - _NAMED}" if len(flying) > _NAMED else ""
+                    calls = f"{', '.join(map(one_line, flying[:_NAMED]))}{more}"
+                    self.note(f"Interrupted. Calls in flight may settle: {calls}. Ctrl-C again leaves at once.", "yellow")
+                raise
+
     def needs_journal(self) -> None:
         """Raise `JournalError` when there is no journal to read; a file that is none is left as it is."""
         refuse_no_journal_at(self.settings.journal)
@@ -225,7 +240,7 @@ def asking() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print(file=sys.stderr)  # the prompt's line ends here
         raise
     finally:
@@ -299,8 +314,10 @@ def _with_common_options(body: Body) -> Callable[..., int]:
         options = {key: common[key] for key in ("journal", "environment")}
         options |= {key: given.pop(key) for key in settable & given.keys()}
         settings = settings_from(options=options, variables=variables)
-        outcome = body(Invocation(settings, common["json"], variables), **given)
-        status = asyncio.run(_awaited(outcome)) if inspect.iscoroutine(outcome) else outcome
+        face = Invocation(settings, common["json"], variables)
+        with redirect_stdout(sys.stderr):  # what the user's code prints, when imported or run, is no part of the answer
+            outcome = body(face, **given)
+            status = asyncio.run(_awaited(outcome)) if inspect.iscoroutine(outcome) else outcome
         return int(status or 0)  # type: ignore[arg-type]
 
     update_wrapper(invoke, body)

@@ -13,7 +13,7 @@ from chargehand.cli.loading import workflows_at
 from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import counted, one_line
 from chargehand.cli.unknown import run_named
-from chargehand.durable import RunRow
+from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.events import Event
 from chargehand.statuses import EXIT_OK, EXIT_PARKED
 from chargehand.supervise.check import Check, Replayed
@@ -44,11 +44,15 @@ async def check_replay(
     """
     definitions = workflows_at(workflows or (), face.settings)
     results: list[tuple[RunRow, Replayed]] = []
+    ended: list[RunRow] = []
     unknown = 0
     face.needs_journal()
     async with face.supervisor(definitions, work=False) as supervisor:
         with face.working("replaying") as step:
             async for row in _unfinished(face, supervisor, run or ()):
+                if row.status in FINAL_STATUSES:
+                    ended.append(row)
+                    continue
                 if row.workflow not in supervisor.workflows:
                     unknown += 1
                     continue
@@ -62,6 +66,7 @@ async def check_replay(
                 "checked": len(results),
                 "bad": len(bad),
                 "other_workflows": unknown,
+                "ended": [row.id for row in ended],
                 "runs": [_form(face, row, found) for row, found in results],
             }
         )
@@ -79,6 +84,8 @@ async def check_replay(
         face.say(
             f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad) - open} go on, {len(bad)} would park{untold}"
         )
+        for row in ended:
+            face.note(f"Not checked: {row.id} has ended, it is {row.status}. Nothing of it is run again.")
         if unknown:
             face.note(f"Not checked, of other workflows: {counted(unknown, 'unfinished run')}.")
     return EXIT_PARKED if bad else EXIT_OK

@@ -116,7 +116,7 @@ async def run(
 async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id: str, options: _Options, stay: bool) -> int:
     assert supervisor.carrier is not None
     supervisor.carrier.only = {id}
-    async with supervisor:
+    async with face.driving(supervisor):
         try:
             await supervisor.start(call, id, tags=options.tags, deadline=options.deadline, by=options.by)
         except RunConflict as conflict:
@@ -194,8 +194,11 @@ def _say_what_waits(face: Invocation, row: RunRow, waits: list[Waiting], signals
 
 def _why(entry: Waiting) -> str:
     """Return why something waits, as far as the entry says."""
-    if entry.kind == "escalation" and (said := verdicts_told(entry.shows)):
-        return f": {one_line(said, 300)}"
+    if entry.kind == "escalation":
+        error = entry.shows.get("error")
+        said = one_line(error.get("message") or error.get("type"), 300) if isinstance(error, Mapping) else ""
+        told = [one_line(entry.shows.get("why") or ""), one_line(verdicts_told(entry.shows), 300), said]
+        return "".join(f": {part}" for part in told if part)
     if entry.kind == "diverged":
         return f": recorded is {one_line(entry.shows.get('recorded'), 300)}; the code asks for {one_line(entry.shows.get('code'), 300)}"
     why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
