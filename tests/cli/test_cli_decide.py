@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -160,8 +161,13 @@ def test_doubt_ends_by_a_persons_word(cli: Command, shop: Command, option: tuple
 def test_after_a_final_effect_a_person_chooses(cli: Command, shop: Command) -> None:
     """A run that failed after a final effect is left as it stands when a person says so."""
     assert shop("pivot", "hello", id="f-1").status == 4
+    assert "letter: The run failed after a final effect: too late" in shop("pivot", "hello", id="f-1").err
+    assert "(resolve --go-on, resolve --undo, resolve --leave)" in cli("show", "f-1").out
     assert cli("resolve", "f-1", "--leave").status == 0
-    assert shop("pivot", "hello", id="f-1").status == 1
+    said = shop("pivot", "hello", id="f-1")
+    assert (said.status, "1 effect stands." in said.err) == (1, True)
+    assert "run  decided by " in cli("show", "f-1").out
+    assert ": leave what stands" in cli("show", "f-1").out
     assert lines_of("ledger.txt") == ["send hello"]
 
 
@@ -196,12 +202,15 @@ def test_every_decision_has_its_command_and_its_meaning() -> None:
         entry = Waiting("r/a b", "r", "a b", kind, "what", {"path": "pay"}, decisions, None, 0.0, None, "d" * 32)
         for way in ways(entry):
             assert way.command.split()[1] in commands
-            assert way.means or decisions == waiting.PIVOT_DECISIONS or kind == "question", way
+            assert way.means or kind == "question", way
 
 
 def test_a_traceback_is_shown_as_lines(cli: Command, shop: Command) -> None:
     """The entry of a broken run shows its traceback as one reads it, without terminal control."""
-    shop("broken", 4, id="b-1")
+    said = shop("broken", 4, id="b-1").err
+    line = next(number for number, text in enumerate(Path(SHOP).read_text().splitlines(), 1) if "mended.txt" in text and "return" in text)
+    assert f"KeyError: False ({SHOP}:{line})" in said
+    assert "`chargehand inbox b-1` shows it whole" in said
     lines = cli("inbox", "b-1").out.splitlines()
     at = lines.index("  traceback:")
     assert lines[at + 1] == "    Traceback (most recent call last):"
@@ -380,6 +389,10 @@ def test_a_missing_role_is_told_with_who_has_it(cli: Command, shop: Command, mon
     assert said.status == 7
     assert "'bob' does not have the role 'boss', which decides 'q-1/ask_human'. eve has it: --as NAME." in said.err
     assert "the role boss: eve has it" in cli("inbox", "q-1").out
+    assert "chargehand answer q-1/ask_human JSON --as eve" in cli("inbox", "q-1").out
+    said = shop("ask", "Now?", "--as", "bob", id="q-1")
+    assert "question for the role boss: Now?" in said.err
+    assert "chargehand answer q-1/ask_human JSON --as eve" in said.err
 
 
 def test_a_role_that_nobody_has_is_told_with_how_one_gets_it(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,14 +106,16 @@ def _due(entry: Waiting, now: float) -> str:
     return "overdue" if entry.due <= now else f"in {duration(entry.due - now)}"
 
 
+def bounds(entry: Waiting, now: float) -> list[str]:
+    """Return for whom an entry waits, and until when."""
+    due = _due(entry, now)
+    return [f"for the role {one_line(entry.role)}"] * bool(entry.role) + [f"due {due}"] * bool(due)
+
+
 def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
     """Print one entry whole: everything the person has to see, and how to decide."""
     face.say(one_line(entry.id), "bold")
-    due = _due(entry, now)
-    facts = [entry.kind, one_line(entry.title), f"waits {duration(now - entry.created)}"]
-    facts += [f"for the role {one_line(entry.role)}"] if entry.role else []
-    facts += [f"due {due}"] if due else []
-    face.say("  " + ", ".join(facts))
+    face.say("  " + ", ".join([entry.kind, one_line(entry.title), f"waits {duration(now - entry.created)}", *bounds(entry, now)]))
     if entry.role:
         face.say(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}", "dim")
     for name, value in face.shown(dict(entry.shows)).items():
@@ -123,6 +125,6 @@ def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
         elif value not in (None, [], {}, ""):
             face.say(f"  {one_line(name)}: {as_json(value)}")
     face.say(f"  shown as: {entry.digest}", "dim")
-    for way in told(entry):
+    for way in told(entry, face.as_whom(entry.role)):
         face.say(f"  {way}", "cyan")
     face.say()

@@ -221,6 +221,13 @@ class Invocation:
         makes = f"`chargehand principal NAME --role {quoted(role)}` asks for a secret and prints the lines to put there."
         return f"No principal has it: roles are given by [principals.NAME] in {where}. {makes}"
 
+    def as_whom(self, role: str | None) -> str:
+        """Return the option that names who decides: the only principal that may, else a place for the name; nothing where none is needed."""
+        if not self.settings.principals or "CHARGEHAND_PRINCIPAL" in self.variables:
+            return ""
+        fit = [name for name, principal in sorted(self.settings.principals.items()) if role is None or role in principal.roles]
+        return f" --as {quoted(fit[0])}" if len(fit) == 1 else " --as NAME"
+
     def _secret(self, name: str) -> str:
         given = self.variables.get("CHARGEHAND_SECRET")
         if given is not None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import chargehand
 from chargehand.cli import each
 from chargehand.cli.forms import entry_form, run_form
 from chargehand.cli.given import json_given, percent_given, seconds_given, tags_given
+from chargehand.cli.inbox import bounds
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
 from chargehand.cli.reading import tell
-from chargehand.cli.safe import as_json, duration, one_line, short_json
+from chargehand.cli.safe import as_json, counted, duration, one_line, short_json
 from chargehand.cli.timeline import verdicts_told
 from chargehand.cli.ways import quoted, told
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
@@ -30,6 +35,8 @@ from chargehand.supervisor import Supervisor
 
 PANEL = "Run"
 _AT_ONCE = 10
+_FRAME = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+)', re.MULTILINE)
+"""A frame of a traceback as Python prints it."""
 
 Resources = Annotated[
     list[str] | None,
@@ -164,7 +171,7 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
         shown = [face.shown(entry_form(entry, row.updated)) for entry in waits]
         face.answer({"run": run_form(row, face.shown), "error": record, "waiting": shown, "signals": signals})
     elif failure is not None:
-        standing = f" {row.standing} effects stand." if row.standing else ""
+        standing = f" {counted(row.standing, 'effect stands', 'effects stand')}." if row.standing else ""
         face.note(
             f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red"
         )
@@ -178,16 +185,21 @@ def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals:
 def _say_what_waits(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str]) -> None:
     lives = face.settings.journal != "memory:"
     face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
+    now = time.time()
     for entry in waits:
-        face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-        for way in told(entry) if lives else ():
+        bound = ", ".join(bounds(entry, now))
+        face.note(f"{entry.kind}{f' {bound}' if bound else ''}: {one_line(entry.title)}{_why(entry)}", "yellow")
+        if entry.role:
+            face.note(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}")
+        for way in told(entry, face.as_whom(entry.role)) if lives else ():
             face.note(f"  {way}", "cyan")
     for name in signals:
         face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
         if lives:
             face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
     if lives:
-        face.note("Then run the same command again, or keep a `chargehand worker` running.")
+        whole = f"`chargehand inbox {quoted(row.id)}` shows it whole. " if waits else ""
+        face.note(f"{whole}Once decided, run the same command again, or keep a `chargehand worker` running.")
     else:
         face.note("The journal memory: ends with this command, and the run with it. Give --journal FILE, so that somebody can decide.")
 
@@ -197,14 +209,22 @@ def _why(entry: Waiting) -> str:
     if entry.kind == "escalation":
         error = entry.shows.get("error")
         said = one_line(error.get("message") or error.get("type"), 300) if isinstance(error, Mapping) else ""
-        told = [one_line(entry.shows.get("why") or ""), one_line(verdicts_told(entry.shows), 300), said]
-        return "".join(f": {part}" for part in told if part)
+        parts = [one_line(entry.shows.get("why") or ""), one_line(verdicts_told(entry.shows), 300), said]
+        return "".join(f": {part}" for part in parts if part)
     if entry.kind == "diverged":
         return f": recorded is {one_line(entry.shows.get('recorded'), 300)}; the code asks for {one_line(entry.shows.get('code'), 300)}"
-    why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
+    why = next((entry.shows[name] for name in ("why", "error", "failure", "code") if entry.shows.get(name)), "")
     if isinstance(why, Mapping):
         why = why.get("message") or ""
-    return f": {one_line(why, 300)}" if why else ""
+    place = _place(str(entry.shows.get("traceback") or ""))
+    return (f": {one_line(why, 300)}" if why else "") + (f" ({one_line(place)})" if place else "")
+
+
+def _place(traceback: str) -> str:
+    """Return file and line of the user's code in a traceback, as far as it goes; nothing when there is none."""
+    ours = str(Path(chargehand.__file__).parent)
+    frames = [found for found in _FRAME.finditer(traceback) if not found["file"].startswith(ours)]
+    return f"{frames[-1]['file']}:{frames[-1]['line']}" if frames else ""
 
 
 async def _tell_progress(face: Invocation, supervisor: Supervisor, id: str) -> None:
