@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow test-all lint check docs bench replay gates wheel clean
+.PHONY: setup demo test test-slow test-all lint check docs bench replay gates mutants wheel clean
 
 setup: $(READY)
 
@@ -37,8 +37,8 @@ check: lint test  ## the whole gate
 docs: setup  ## renew what the pages take from the code
 	$(BIN)/python tests/docs/generated.py --write
 
-bench: setup  ## speed and memory beside the raw limit, in one run
-	$(BIN)/python -m benchmarks.speed
+bench: setup  ## speed and memory beside peers and the machine, in one run; ARGS=--quick, "--only NAME...", --docs
+	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 replay: setup  ## recorded runs of real models, played as supervised runs
 	$(BIN)/python -m benchmarks.replay
@@ -46,8 +46,18 @@ replay: setup  ## recorded runs of real models, played as supervised runs
 gates: setup  ## recall and false alarms of the built-in gates; with ARGS=--guide into docs/guides/gates.md
 	$(BIN)/python -m benchmarks.gates $(ARGS)
 
+mutants: .venv-mutants/.ready  ## small faults in the core and in the effects: which ones no quick test sees; with ARGS="core.ladder" fewer
+	nice .venv-mutants/bin/python -m tests.mutation $(ARGS)
+
+.venv-mutants/.ready: constraints.txt
+	$(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	.venv-mutants/bin/pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	.venv-mutants/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
 wheel: setup  ## build the wheel and install it into an empty environment
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .venv-mutants mutants build dist

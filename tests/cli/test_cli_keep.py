@@ -116,6 +116,13 @@ def test_export_writes_json_lines_without_secrets(cli: Command, shop: Command) -
     assert [json.loads(line)["run"] for line in cli("export", "--heads", "--status", "completed").out.splitlines()[:2]] == ["s-1", "p-1"]
 
 
+def test_export_holds_long_values_whole(cli: Command, shop: Command) -> None:
+    """A value that is kept beside its event is exported in the event's place."""
+    shop("long", 100_000, id="v-1")
+    values = [form["payload"]["v"] for form in map(json.loads, cli("export", "v-1").out.splitlines()) if "v" in form.get("payload", {})]
+    assert [len(value["rest"]) for value in values] == [100_000, 100_000]
+
+
 def test_prune_deletes_what_has_ended(cli: Command, shop: Command) -> None:
     """prune takes ended runs of this environment before a time, and --dry-run only counts them."""
     shop("add", {"a": 1}, id="s-1")

@@ -1,4 +1,4 @@
-"""The small parts: what may be printed, what is understood, what an account says, and the generated page."""
+"""The small parts: what may be printed, what is understood, and the generated page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from chargehand.cli.main import app
 from chargehand.cli.reference import markdown
 from chargehand.cli.safe import as_json, duration, holds_mark, one_line, plain, redacted
 from chargehand.cli.timeline import told
-from chargehand.core.account import account_of, length, merged, overlap
 from chargehand.core.history import History
 from chargehand.errors import InvalidInput
 from chargehand.events import EVENT_TYPES, Event
@@ -101,7 +100,7 @@ def test_a_parked_run_is_told_without_a_hanging_colon(shows: dict[str, Any]) -> 
 
 def test_what_a_poison_entry_shows_says_why() -> None:
     """Whether calls were in flight or none, the entry of a poison run has a sentence about it."""
-    started = events()
+    started = [Event(1, 0.0, "run.started", "", {"input": {}})]
     report = poison_report(History().fold_all(started), 3)
     assert "no effect was in flight" in report["why"]
     assert told(Event(2, 0.0, "run.parked", "", {"reason": "poison", "shows": report})) == f"parked as poison: {report['why']}"
@@ -146,59 +145,3 @@ def test_json_that_is_too_deep_is_refused() -> None:
     """Hostile JSON is an input that cannot be used, not a defect."""
     with pytest.raises(InvalidInput, match="is not JSON"):
         json_given("[" * 100_000, "--input")
-
-
-# -- accounts ----------
-
-
-def events(*drafts: tuple[float, str, str, dict[str, Any]]) -> list[Event]:
-    """Return events at these seconds."""
-    started: tuple[float, str, str, dict[str, Any]] = (0.0, "run.started", "", {"input": {}})
-    return [Event(seq, time, kind, path, payload) for seq, (time, kind, path, payload) in enumerate([started, *drafts], 1)]
-
-
-def test_an_account_tells_people_retries_and_gates_apart() -> None:
-    """Waiting for people is not counted as retrying, what waits side by side counts once, and every verdict counts once."""
-    rejected = {"attempt": 1, "rung": 0, "do": "retry", "verdicts": [{"gate": "g", "outcome": "fail", "seconds": 0.25}]}
-    account = account_of(
-        events(
-            (1.0, "agent.rejected", "writer", rejected),
-            (
-                2.0,
-                "agent.produced",
-                "writer",
-                {"attempt": 2, "output": "x", "used": [], "verdicts": [{"gate": "g", "outcome": "pass", "seconds": 0.25}]},
-            ),
-            (3.0, "gate.judged", "writer", {"gate": "judge", "outcome": "fail", "seconds": 1.0}),
-            (
-                3.0,
-                "agent.rejected",
-                "writer",
-                {**rejected, "attempt": 2, "verdicts": [{"gate": "judge", "outcome": "fail", "seconds": 1.0}]},
-            ),
-            (4.0, "agent.escalated", "writer", {"output": "x", "used": [], "due": None}),
-            (5.0, "question.asked", "ask", {"question": "?"}),
-            (7.0, "agent.decided", "writer", {"do": "release", "by": {"id": "eve"}}),
-            (8.0, "question.answered", "ask", {"v": 1}),
-            (8.0, "agent.released", "writer", {"v": "x", "by": "person", "attempt": 2}),
-            (10.0, "run.completed", "", {"v": 1}),
-        ),
-        now=1000.0,
-    )
-    assert (account.elapsed_seconds, account.person_seconds, account.retry_seconds) == (10.0, 4.0, 3.0)
-    assert (account.gates, account.gate_seconds, account.rejections) == (3, 1.5, 2)
-    assert (account.agents, account.attempts, account.repeated) == (1, 3, 2)
-    assert account.spent is None
-
-
-def test_what_is_open_lasts_until_now() -> None:
-    """A run that still waits has waited until now."""
-    account = account_of(events((2.0, "question.asked", "ask", {"question": "?"})), now=12.0)
-    assert (account.person_seconds, account.elapsed_seconds) == (10.0, 12.0)
-
-
-def test_intervals_are_merged_and_shared() -> None:
-    """Disjoint intervals cover what the given ones cover; their overlap is what both cover."""
-    some = merged([(3.0, 4.0), (0.0, 2.0), (1.0, 3.0)])
-    assert some == [(0.0, 4.0)]
-    assert length(overlap(some, [(-1.0, 1.0), (3.5, 9.0)])) == 1.5

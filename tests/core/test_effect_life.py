@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from chargehand.core.effect_life import Policy, after_try, next_move
-from chargehand.core.lifecycle import EFFECT_MOVES, OPEN_STAGES, SETTLED_STAGES, STANDING_STAGES, moved
+from chargehand.core.lifecycle import EFFECT_MOVES, OPEN_STAGES, SETTLED_STAGES, STANDING_STAGES, UNDOING_STAGES, moved
 from chargehand.core.states import EffectState
 from chargehand.errors import IllegalMove
 from chargehand.failures import Classified
@@ -61,7 +61,9 @@ def test_what_was_in_flight_when_we_died(recovery: str, move: str) -> None:
 
 
 def test_a_key_that_the_world_forgot_is_no_recovery() -> None:
-    """Later than idempotent_for after the first sending, the key does not count."""
+    """From idempotent_for after the first sending on, the key does not count."""
+    assert next_move(effect("intended", sent_at=NOW - 3600), policy("keyed"), False, NOW) == "doubt"
+    assert next_move(effect("intended", sent_at=NOW - 3599), policy("keyed"), False, NOW) == "send again"
     assert next_move(effect("intended", sent_at=NOW - 3601), policy("keyed"), False, NOW) == "doubt"
     assert next_move(effect("backoff", sent_at=NOW - 3601, doubtful=True, due=NOW), policy("keyed"), False, NOW) == "doubt"
 
@@ -147,8 +149,10 @@ def test_nothing_is_sent_before_it_is_intended() -> None:
 
 
 def test_what_may_be_in_the_world_counts_as_standing() -> None:
-    """Whatever may have happened stands until it is known otherwise."""
-    assert OPEN_STAGES < STANDING_STAGES
-    assert "done" in STANDING_STAGES
-    assert not STANDING_STAGES & {"new", "proposed", "approved", "denied", "failed", "undone", "did not happen"}
-    assert {"done", "denied", "failed", "undone"} <= SETTLED_STAGES
+    """Open is what may be undone without being done; undoing is what an undo has begun; both stand, and so does what is done or left."""
+    begun = {after for (_, event), after in EFFECT_MOVES.items() if event.startswith("undo.")} - {"undone", "stands"}
+    undone = {stage for stage, event in EFFECT_MOVES if event == "undo.intended"}
+    assert begun == UNDOING_STAGES
+    assert undone - begun - {"done"} == OPEN_STAGES
+    assert OPEN_STAGES | UNDOING_STAGES | {"done", "stands"} == STANDING_STAGES
+    assert {"done", "denied", "failed", "undone", "stands"} == SETTLED_STAGES

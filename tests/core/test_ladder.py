@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -31,6 +32,9 @@ FULL = (retry(2), reassign(OTHER), escalate(to="ops"), fall_back(0))
         ((retry(1), reassign(OTHER, attempts=2), give_up()), 1, 0, {}, (1, "reassign")),
         ((retry(1), reassign(OTHER, attempts=2), give_up()), 1, 1, {}, (2, "give up")),
         ((retry(1), escalate(), escalate()), 1, 0, {}, (2, "escalate")),
+        ((retry(1), escalate(), escalate()), 1, 0, {"only_person": True}, (2, "escalate")),
+        ((retry(1), escalate(), give_up()), 1, 0, {"only_person": True}, (2, "give up")),
+        ((retry(1), escalate()), 2, 0, {}, (2, "give up")),
     ],
 )
 def test_each_rejection_leads_to_one_rung(
@@ -51,17 +55,17 @@ def test_a_ladder_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "rungs",
+    ("rungs", "why"),
     [
-        [escalate(), retry(2)],
-        [give_up(), escalate()],
-        [fall_back(1), give_up()],
-        [retry(2), "escalate"],
+        ([escalate(), retry(2)], "is the first rung"),
+        ([give_up(), escalate()], "Nothing comes after the rung 'give up'"),
+        ([fall_back(1), give_up()], "Nothing comes after the rung 'fall back'"),
+        ([retry(2), "escalate"], "not 'escalate'"),
     ],
 )
-def test_a_rung_that_could_never_be_reached_is_refused(rungs: list[Rung]) -> None:
+def test_a_rung_that_could_never_be_reached_is_refused(rungs: list[Rung], why: str) -> None:
     """A ladder that does not mean what it says is found at definition."""
-    with pytest.raises(DefinitionError):
+    with pytest.raises(DefinitionError, match=re.escape(why)):
         checked_ladder(rungs)
 
 
@@ -70,6 +74,13 @@ def test_otherwise_ends_the_ladder(otherwise: Rung) -> None:
     """An expired escalation falls back or gives up; anything else is a rung of its own."""
     with pytest.raises(DefinitionError, match="otherwise"):
         escalate(within=60, otherwise=otherwise)
+
+
+def test_a_rung_is_what_it_was_made_with() -> None:
+    """What `reassign` and `escalate` are given is what the ladder does."""
+    assert reassign(OTHER, attempts=2) == Rung("reassign", attempts=2, to=OTHER)
+    assert escalate("ops", within=60, otherwise=give_up()) == Rung("escalate", to="ops", within_seconds=60.0, otherwise=give_up())
+    assert escalate(otherwise=fall_back(1)) == Rung("escalate", otherwise=Rung("fall back", value=1))
 
 
 def test_no_attempt_is_no_ladder() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chargehand.core.identity import Scope
-from chargehand.core.trampoline import Ask, GatherAsk, JoinAsk, Stopping, Trampoline, stepping
+from chargehand.core.trampoline import UNFINISHED, Ask, GatherAsk, JoinAsk, Stopping, Trampoline, current_branch, stepping
 from chargehand.errors import ForeignAwait, Unloading
 
 LOG: list[str] = []
@@ -163,8 +163,11 @@ def test_no_branches_is_an_empty_answer() -> None:
     assert trampoline.root.value == []
 
 
-@pytest.mark.parametrize("awaited", [lambda: asyncio.sleep(0), lambda: Wait("nonsense")])  # type: ignore[arg-type]
-def test_a_foreign_await_is_thrown_back(awaited: Any) -> None:
+@pytest.mark.parametrize(
+    ("awaited", "named"),
+    [(lambda: asyncio.sleep(0), "durable: a bare yield"), (lambda: Wait("nonsense"), "durable: str.")],  # type: ignore[arg-type]
+)
+def test_a_foreign_await_is_thrown_back(awaited: Any, named: str) -> None:
     """What no journal could give back is refused, and names the durable ways."""
 
     async def main() -> str:
@@ -178,6 +181,7 @@ def test_a_foreign_await_is_thrown_back(awaited: Any) -> None:
     assert asks == []
     assert trampoline.root is not None
     assert "gather" in trampoline.root.value
+    assert named in trampoline.root.value
 
 
 def test_unloading_ends_every_branch_and_drops_what_it_says() -> None:
@@ -198,6 +202,7 @@ def test_unloading_ends_every_branch_and_drops_what_it_says() -> None:
     assert len(asks) == 2
     trampoline.unload()
     assert sorted(LOG) == ["a unloads"] * 3 + ["b unloads"] * 3
+    assert {one.branch.ended for one in asks if one.branch is not None} == {True}
     assert trampoline.run() == []
 
 
@@ -246,3 +251,181 @@ def test_a_scope_waits_for_a_branch_that_itself_waits_for_another() -> None:
         trampoline.deliver(asked[path], True, None)
         asked |= {one.path: one for one in trampoline.run()}
     assert LOG == ["a is rolled back", "the saga goes on"]
+
+
+def test_the_branch_that_runs_is_not_among_those_inside() -> None:
+    """A scope that ends waits for the others in it, never for the branch that ends it; they come in the order of their paths."""
+
+    async def other(path: str) -> None:
+        here(path)
+        await ask(path)
+
+    async def main() -> None:
+        await late(lambda: other("s/z"), "first")
+        await late(lambda: other("s/a"), "second")
+        LOG.extend(branch.scope.path for branch in trampoline.inside(Scope("")))
+        LOG.append("and " + ", ".join(branch.scope.path for branch in trampoline.inside(Scope("s"))))
+
+    trampoline, asks = started(main())
+    while alarms := [one for one in asks if one.kind == "timer"]:
+        trampoline.deliver(alarms[0], True, None)
+        asks = trampoline.run()
+    assert LOG == ["s/a", "s/z", "and s/a, s/z"]
+
+
+async def failing() -> None:
+    await ask("bad")
+    raise ValueError("no")
+
+
+def results(trampoline: Trampoline) -> list[Any]:
+    """Return how the branches of the root's gather ended: the value, or the type of what was raised."""
+    assert trampoline.root is not None
+    assert trampoline.root.ended
+    return [value if ok else type(value) for ok, value in trampoline.root.value]
+
+
+def test_a_failure_alone_stops_nobody() -> None:
+    """Without stop_early the others go on to their ends."""
+
+    async def main() -> Any:
+        return await gather(failing, lambda: worker("a", 2))
+
+    trampoline, (bad, a0) = started(main())
+    trampoline.deliver(bad, True, None)
+    assert trampoline.run() == []
+    trampoline.deliver(a0, True, "A")
+    (a1,) = trampoline.run()
+    trampoline.deliver(a1, True, "A")
+    trampoline.run()
+    assert results(trampoline) == [ValueError, "a"]
+
+
+def test_none_of_those_that_never_began_begins() -> None:
+    """All of them end with `Stopping`, and the gather ends."""
+
+    async def main() -> Any:
+        return await gather(failing, lambda: worker("b", 1), lambda: worker("c", 1), at_once=1, stop_early=True)
+
+    trampoline, (bad,) = started(main())
+    trampoline.deliver(bad, True, None)
+    assert trampoline.run() == []
+    assert results(trampoline) == [ValueError, Stopping, Stopping]
+    assert LOG == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "new", "withdrawn"),
+    [
+        *[(kind, new, True) for kind in ("timer", "signal", "question") for new in (True, False)],
+        *[(kind, new, False) for kind in ("rollback", "diverged", "join") for new in (True, False)],
+        ("step", True, True),
+        ("step", False, False),
+    ],
+)
+def test_what_a_stop_withdraws(kind: str, new: bool, withdrawn: bool) -> None:
+    """What only waits, and what was not begun; a call in flight settles, and what the code did not ask is never withdrawn."""
+
+    async def waiting() -> None:
+        await Wait(Ask("waits", kind, None))
+
+    async def main() -> Any:
+        return await gather(waiting, failing, stop_early=True)
+
+    trampoline = Trampoline(lambda ask: new)
+    assert trampoline.root is None
+    trampoline.start(main(), Scope(""))
+    waits, bad = trampoline.run()
+    trampoline.deliver(bad, True, None)
+    trampoline.run()
+    assert trampoline.withdrawn == ([waits] if withdrawn else [])
+    if withdrawn:
+        assert results(trampoline) == [Stopping, ValueError]
+    else:
+        assert trampoline.root is not None
+        assert not trampoline.root.ended
+
+
+def test_a_stopped_branch_gathers_nothing() -> None:
+    """It gets `Stopping` at a gather as at any other call, and so does what it waits for: what never began there never begins."""
+
+    async def gathers_next() -> Any:
+        await ask("slow")
+        return await gather(lambda: worker("never", 1))
+
+    async def gathers_now() -> Any:
+        inner = await gather(lambda: worker("in flight", 1), lambda: worker("not begun", 1), at_once=1)
+        return [value if ok else type(value) for ok, value in inner]
+
+    async def main() -> Any:
+        return await gather(gathers_next, gathers_now, failing, stop_early=True)
+
+    trampoline, asks = started(main())
+    asked = {one.path: one for one in asks}
+    for path in ("bad", "slow", "in flight0"):
+        trampoline.deliver(asked[path], True, None)
+        assert trampoline.run() == []
+    assert results(trampoline) == [Stopping, ["in flight", Stopping], ValueError]
+    assert LOG == ["in flight asks 0", "in flight got None"]
+
+
+def test_an_alarm_that_nobody_needs_any_more_is_withdrawn() -> None:
+    """When every branch has ended before it goes off; when it goes off first, the branch goes on and is late."""
+
+    async def main() -> Any:
+        return [await late(lambda: worker("quick", 1), "first"), await late(lambda: worker("slow", 1), "second")]
+
+    trampoline, (first, quick) = started(main())
+    trampoline.deliver(quick, True, None)
+    second, slow = trampoline.run()
+    assert (trampoline.withdrawn, trampoline.late) == ([first], [])
+    trampoline.deliver(first, True, None)
+    trampoline.deliver(second, True, None)
+    trampoline.run()
+    assert trampoline.root is not None
+    assert trampoline.root.value == [[(True, "quick")], [(True, UNFINISHED)]]
+    trampoline.deliver(slow, True, None)
+    trampoline.run()
+    assert trampoline.withdrawn == [first]
+    assert trampoline.late == [slow.branch]
+
+
+def test_a_scope_that_fails_begins_nothing_more_inside() -> None:
+    """A gather that outlived its alarm starts none of its branches any more once the scope around it fails."""
+
+    async def inside(name: str) -> None:
+        here(f"saga/{name}")
+        await worker(name, 1)
+
+    async def main() -> None:
+        here("saga")
+        bodies = [lambda: inside("begun"), lambda: inside("not begun")]
+        await Wait(GatherAsk(bodies, [Scope("")] * 2, 1, False, Ask("within", "timer", None)))
+        await Wait(JoinAsk(Scope("elsewhere")))
+        LOG.append("fails")
+        await Wait(JoinAsk(Scope("saga")))
+        LOG.append("all have ended")
+
+    trampoline, (alarm, begun) = started(main())
+    trampoline.deliver(alarm, True, None)
+    assert trampoline.run() == []
+    trampoline.deliver(begun, True, None)
+    assert trampoline.run() == []
+    assert LOG == ["begun asks 0", "fails", "begun got None", "all have ended"]
+
+
+def test_a_branch_knows_itself_and_its_scope() -> None:
+    """In each branch the context variable, the branch that runs now and its scope belong together; each has a context of its own."""
+
+    async def body() -> str:
+        branch = current_branch.get()
+        assert branch is not None
+        assert branch is stepping()
+        return branch.scope.path
+
+    async def main() -> Any:
+        return await Wait(GatherAsk([body, body], [Scope("gather.1"), Scope("gather.2")], None, False))
+
+    trampoline, _ = started(main())
+    assert results(trampoline) == ["gather.1", "gather.2"]
+    assert stepping() is None

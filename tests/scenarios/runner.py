@@ -23,7 +23,7 @@ import inspect
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from chargehand.testing import Supervised
 from chargehand.testing.clock import START
 
 from .deploy import deployed
-from .telling import told
+from .telling import in_full, told
 
 CAST = Path(__file__).with_name("cast.txt").read_text()
 
@@ -116,10 +116,25 @@ class Stage:
                     if value not in (None, [], "", {}) and name != "traceback":
                         self.answer(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
+    async def recorded(self, run: str = "r1") -> None:
+        """Tell every event of a run with everything that it holds."""
+        for event in await self.supervised.view(run).events():
+            self.answer(f"{event.type} {event.path} {in_full(event.payload)}".replace("  ", " "))
+
+    async def entries(self) -> None:
+        """Tell what waits for people with everything that an entry holds."""
+        for entry in await self.supervised.waiting():
+            self.answer(in_full({one.name: getattr(entry, one.name) for one in fields(entry)}))
+
     async def status(self, run: str = "r1") -> None:
         """Tell how a run stands."""
         row = await self.supervised.view(run).row()
         self.answer(row.status + (f" ({row.reason})" if row.reason else "") + (f", {row.standing} standing" if row.standing else ""))
+
+    async def due(self, run: str = "r1") -> None:
+        """Tell when a run wants to be looked at again, as the journal has it: for whoever takes it over."""
+        row = await self.supervised.view(run).row()
+        self.answer("never" if row.due is None else f"+{row.due - START:g}")
 
     async def result(self, run: str = "r1") -> None:
         """Tell what a run gave."""

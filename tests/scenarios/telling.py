@@ -19,6 +19,19 @@ def told(event: Event) -> str:
     return " ".join([event.type, *([event.path] if event.path else []), *[fact for fact in facts if fact]])
 
 
+def in_full(value: Any) -> str:
+    """Return everything a value holds as JSON; times since the start of the play are written with a plus."""
+
+    def since(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {name: since(one) for name, one in sorted(part.items()) if one is not None}
+        if isinstance(part, (list, tuple)):
+            return [since(one) for one in part]
+        return f"+{part - START:g}" if isinstance(part, float) and part >= START else part
+
+    return json.dumps(since(value), ensure_ascii=False)
+
+
 def _says_something(name: str, value: Any) -> bool:
     return value is not None and value != [] and value != {} and (value is not False or name == "v")
 

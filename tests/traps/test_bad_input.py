@@ -39,7 +39,7 @@ from chargehand import (
     workflow,
 )
 from chargehand.errors import CallFailed, ForeignAwait, InsideLoop, UnknownWorkflow, Unserialisable
-from chargehand.supervisor import run_sync
+from chargehand.scripts import run_sync
 from chargehand.testing import Supervised, always, scripted
 
 

@@ -21,13 +21,8 @@ from chargehand.cli.unknown import refuse_entry
 from chargehand.cli.ways import article, how
 from chargehand.config import nearest
 from chargehand.durable import Waiting
-from chargehand.errors import (
-    EXIT_OK,
-    EXIT_REFUSED,
-    DecisionRefused,
-    InvalidInput,
-    UnknownEntry,
-)
+from chargehand.errors import DecisionRefused, InvalidInput, UnknownEntry
+from chargehand.statuses import EXIT_OK, EXIT_REFUSED
 from chargehand.supervise.decisions import Abandon, Answer, Approve, Decision, DoneByHand, Edit, Fail, NotDone, Redrive, Reject, Release
 from chargehand.supervisor import Supervisor
 

@@ -17,7 +17,8 @@ from chargehand.cli.loading import look_beside, resources_at, workflow_at
 from chargehand.cli.safe import counted, one_line
 from chargehand.config import CHAIN_KEY
 from chargehand.durable import Worker
-from chargehand.errors import EXIT_FAILED, EXIT_OK, BadConfiguration, ChargehandError, JournalCorrupt, WrongChainKey
+from chargehand.errors import BadConfiguration, ChargehandError, JournalCorrupt, WrongChainKey
+from chargehand.statuses import EXIT_FAILED, EXIT_OK
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"

@@ -22,24 +22,15 @@ from chargehand.cli.given import json_lines
 from chargehand.cli.invocation import Invocation
 from chargehand.cli.loading import AnyWorkflow, call_of
 from chargehand.cli.reading import status_text
-from chargehand.cli.resting import until_rest
 from chargehand.cli.safe import as_json, counted, duration
 from chargehand.cli.writing import write_line, written_whole
 from chargehand.contracts import Codec
 from chargehand.durable import FINAL_STATUSES, RunRow
-from chargehand.errors import (
-    EXIT_FAILED,
-    EXIT_OK,
-    EXIT_PARKED,
-    EXIT_WAITING,
-    Erased,
-    InvalidInput,
-    RunConflict,
-    WrongEnvironment,
-    error_classes,
-)
+from chargehand.errors import Erased, InvalidInput, RunConflict, WrongEnvironment, error_classes
 from chargehand.failures import MAST, SYSTEM
+from chargehand.resting import until_rest
 from chargehand.starting import check_id
+from chargehand.statuses import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING
 from chargehand.supervise.call import Call
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor

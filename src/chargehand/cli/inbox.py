@@ -16,7 +16,8 @@ from chargehand.cli.safe import as_json, duration, one_line, plain
 from chargehand.cli.unknown import refuse_entry, run_named
 from chargehand.cli.ways import told
 from chargehand.durable import Waiting, WaitingKind
-from chargehand.errors import EXIT_OK, EXIT_WAITING, InvalidInput
+from chargehand.errors import InvalidInput
+from chargehand.statuses import EXIT_OK, EXIT_WAITING
 
 PANEL = "Look"
 LETTER_KINDS: tuple[WaitingKind, ...] = ("letter", "doubt")

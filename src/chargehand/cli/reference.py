@@ -10,7 +10,7 @@ import typer
 
 from chargehand.cli.invocation import Invocation, command
 from chargehand.config import VARIABLES_ONLY
-from chargehand.errors import EXITS
+from chargehand.statuses import EXITS
 
 _HEAD = """# Command line
 

@@ -14,8 +14,8 @@ from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import counted, one_line
 from chargehand.cli.unknown import run_named
 from chargehand.durable import FINAL_STATUSES, RunRow
-from chargehand.errors import EXIT_OK, EXIT_PARKED
 from chargehand.events import Event
+from chargehand.statuses import EXIT_OK, EXIT_PARKED
 from chargehand.supervise.check import Check, Replayed
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
@@ -39,7 +39,8 @@ async def check_replay(
 ) -> int:
     """Replay every unfinished run of these workflows against the code as it is now, executing nothing.
 
-    Lists every call that the code no longer makes as it was recorded. Leaves with 4 when a run would park.
+    Lists every call that the code no longer makes as it was recorded. Leaves with 4 when a run would park. A run that makes a
+    new call before it comes to what is recorded cannot be told yet: it goes on, or parks there before any effect is sent.
     """
     definitions = workflows_at(workflows or (), face.settings)
     results: list[tuple[RunRow, Replayed]] = []
@@ -78,7 +79,11 @@ async def check_replay(
                     f"{one_line(', '.join(found.unreached))}. If it no longer asks for it, the run will park there.",
                     "yellow",
                 )
-        face.say(f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad)} go on, {len(bad)} would park")
+        open = sum(1 for _, found in results if found.unreached)
+        untold = f", {open} cannot be told yet" if open else ""
+        face.say(
+            f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad) - open} go on, {len(bad)} would park{untold}"
+        )
         for row in ended:
             face.note(f"Not checked: {row.id} has ended, it is {row.status}. Nothing of it is run again.")
         if unknown:

@@ -22,12 +22,13 @@ from chargehand.cli.inbox import bounds
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
 from chargehand.cli.reading import tell
-from chargehand.cli.resting import signals_waited_for, until_rest
 from chargehand.cli.safe import as_json, counted, duration, one_line, short_json
 from chargehand.cli.timeline import verdicts_told
 from chargehand.cli.ways import quoted, told
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
-from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput, RunConflict
+from chargehand.errors import ChargehandError, Failure, InvalidInput, RunConflict
+from chargehand.resting import signals_waited_for, until_rest
+from chargehand.statuses import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING
 from chargehand.supervise.call import Call
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor

@@ -80,7 +80,12 @@ def ways(entry: Waiting) -> list[Way]:
         found.append(Way(command, means))
         path = entry.shows.get("path") if (kind, decision) == ("diverged", "resume") else None
         if path:
-            found.append(Way(f"{command} --accept {quoted(str(path))}", "the code as it is now is right about this call"))
+            found.append(
+                Way(
+                    f"{command} --accept {quoted(str(path))}",
+                    "go on with the code as it is now: what this call gave is kept; what was never sent is asked for anew",
+                )
+            )
     return found
 
 

@@ -33,7 +33,7 @@ def _run_resumed(history: History, event: Event) -> None:
         history.pivot_choice = event.payload["pivot"]
         return
     history.parked = None
-    history.accepted.update(event.payload.get("accept", ()))
+    history.accept(event.payload.get("accept", ()))
     if event.payload.get("again") is not None:
         history.forget(event.payload["again"])
 
@@ -284,8 +284,6 @@ def _effect_intended(history: History, event: Event) -> EffectState:
     effect.final = payload.get("final", False)
     effect.tries, effect.sent_at, effect.sent_seq, effect.ever_intended = 1, first, event.seq, True
     effect.doubtful = False
-    effect.facts["undo"] = payload.get("undo")
-    effect.facts.pop("letter", None)
     effect.due = None
     return effect
 

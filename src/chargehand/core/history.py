@@ -42,7 +42,6 @@ class History:
         self.entries: dict[str, str] = {}
         self.reservations = 0
         self.reserved: dict[str, Spent] = {}
-        self.spent: dict[str, Spent] = {}
         self.raised: dict[str, int] = {}
         self.signals: dict[str, list[Any]] = {}
         self._effects: dict[str, EffectState] = {}
@@ -70,7 +69,6 @@ class History:
         for name, amount in amounts.items():
             self.reserved.pop(name, None)
             path, spent = name.rpartition("!")[0], Spent.from_record(amount)
-            self.spent[path] = self.spent.get(path, Spent()) + spent
             for scope in {"", *_scopes_of(path), path}:
                 self._spent_within[scope] = self._spent_within.get(scope, Spent()) + spent
 
@@ -137,6 +135,28 @@ class History:
                     del self.calls[name]
                 elif state.stage in _MADE_ANEW:
                     self.anew(name)
+
+    def unsent(self, path: str) -> bool:
+        """Say whether a call at a path was asked for and nothing of it was sent yet, nor has it an answer."""
+        state = self.calls.get(path)
+        if isinstance(state, EffectState):
+            return state.settled is None and not state.ever_intended
+        return isinstance(state, AgentState) and state.settled is None and not self.effects(path)
+
+    def accept(self, paths: Iterable[str]) -> None:
+        """Take the code as it is now as right about these calls. What has an answer keeps it, what was begun is carried to its end
+        as it was recorded; what was only asked for is asked for anew, as the code asks now."""
+        for path in paths:
+            self.accepted.add(path)
+            if not self.unsent(path):
+                continue
+            state = self.calls.pop(path)
+            if isinstance(state, EffectState):
+                del self._effects[path]
+                self.effect_moved(path)
+                self.effect(path).generation = state.generation
+            else:
+                self.agent(path)
 
     def _ask_again(self) -> None:
         """Put what waited for a person back to where it is asked: the rollback withdrew every entry that was open when it began."""

@@ -51,7 +51,6 @@ EFFECT_MOVES: dict[tuple[Stage, str], Stage] = {
     ("letter", "effect.edited"): "new",
     ("letter", "effect.done"): "done",
     ("letter", "effect.failed"): "failed",
-    ("letter", "effect.did_not_happen"): "did not happen",
     ("doubt", "effect.doubted"): "doubt",  # a rollback asks anew
     ("doubt", "effect.redriven"): "backoff",
     ("doubt", "effect.done"): "done",

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chargehand.core.identity import Scope
+from chargehand.core.leaving import is_of_host
 from chargehand.errors import ControlSignal, ForeignAwait, Unloading
 
 
@@ -66,7 +67,6 @@ class Branch:
     scope: Scope
     context: contextvars.Context
     group: Group | None = None
-    index: int = 0
     ended: bool = False
     ok: bool = False
     value: Any = None
@@ -174,9 +174,11 @@ class Trampoline:
         except StopIteration as stop:
             self._end(branch, True, stop.value)
             return
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
+            if isinstance(error, SystemExit) and is_of_host(error):
+                raise
             self._end(branch, False, error)
             return
         finally:
@@ -234,9 +236,9 @@ class Trampoline:
         if ask.alarm is not None:
             group.alarm, ask.alarm.group = ask.alarm, group
             self._asks.append(ask.alarm)
-        for index, (body, scope) in enumerate(zip(ask.bodies, ask.scopes, strict=True)):
+        for body, scope in zip(ask.bodies, ask.scopes, strict=True):
             context = branch.context.copy()
-            child = Branch(body(), scope, context, group, index)
+            child = Branch(body(), scope, context, group)
             context.run(current_branch.set, child)
             group.branches.append(child)
         if not group.branches:

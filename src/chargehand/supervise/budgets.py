@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 current_meter: contextvars.ContextVar[Meter | None] = contextvars.ContextVar("chargehand_meter", default=None)
 
 
+BUDGET_QUESTION = "!budget"
+"""How the path ends at which a person is asked whether to go on over a budget."""
+
+
 @dataclass(slots=True)
 class Meter:
     """What one call spends. `settled` holds the amounts whose reservation the result's event will settle."""
@@ -167,7 +171,7 @@ def _budgets(driver: RunDriver, path: str) -> Iterable[tuple[str, str, Budget]]:
 
 async def _ask(driver: RunDriver, path: str, refusal: _Refusal) -> None:
     """Ask a person whether to go on over the budget; the answer lifts it for this path."""
-    asked = f"{path}!budget"
+    asked = path + BUDGET_QUESTION
     state = driver.history.call(asked)
     if "question" not in state.facts:
         shows = {"question": "The budget is used up. Go on?", "about": refusal.told(path), "answer": {"type": "boolean"}}

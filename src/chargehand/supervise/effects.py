@@ -177,7 +177,7 @@ class Work:
             generation, keys = took
         key = key_of(base_key(driver.seed, self.path, business), generation)
         if definition.options.transactional:
-            await unsent.in_transaction(self, arguments, self.intent(arguments, generation, key, business), keys)
+            await unsent.in_transaction(self, arguments, self.intent(arguments, generation, key, None))
             return
         payload = self.intent(arguments, generation, key, business)
         if not await self._make(arguments, ("effect.intended", payload), keys):

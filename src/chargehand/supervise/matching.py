@@ -112,7 +112,7 @@ class Matching(Operations, Host):
         if ask.scope is None or not _may_effect(ask):
             return None
         history = self.history
-        if ask.path in history.calls or ask.path in history.accepted or ask.path in history.made_anew:
+        if (ask.path in history.calls and not history.unsent(ask.path)) or ask.path in history.accepted or ask.path in history.made_anew:
             return None
         lost = self._unclaimed_in(ask.scope)
         if not lost:

@@ -25,6 +25,7 @@ from typing import Any
 
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
+from chargehand.core.leaving import failure_in
 from chargehand.core.states import CallState
 from chargehand.core.trampoline import Ask, Branch, Stopping
 from chargehand.durable import ParkReason, RunRow, RunStatus
@@ -249,9 +250,9 @@ class RunDriver(Matching):
         """Return the operation that does a call."""
         match call.definition.kind:
             case "effect":
-                return effects.perform(self, call, path)
+                return _staying(effects.perform(self, call, path))
             case "agent":
-                return agents.perform(self, call, path)
+                return _staying(agents.perform(self, call, path))
             case _:
                 return steps.perform(self, call, path)
 
@@ -458,3 +459,11 @@ class RunDriver(Matching):
             if letter.id not in self._folded_mail:  # its row is there until the commit that its events ride on
                 self._folded_mail.add(letter.id)
                 await fold_mail(self, letter)
+
+
+async def _staying(operation: Coroutine[Any, Any, None]) -> None:
+    """Do an operation. A callback in it (a condition, a key, a look at the facts) that asks the process to end is a mistake like any other."""
+    try:
+        await operation
+    except SystemExit as leaving:
+        raise failure_in(leaving) from leaving

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
-from chargehand.durable import KeyChange
-from chargehand.errors import Fenced, KeyHeld
+from chargehand.errors import Fenced
 from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.log import Draft
 
@@ -32,8 +31,8 @@ async def dry(effect: Work, arguments: Arguments) -> None:
     await effect.commit(("effect.done", payload), progress=True)
 
 
-async def in_transaction(effect: Work, arguments: Arguments, intent: dict[str, Any], keys: Sequence[KeyChange]) -> None:
-    """Make the effect inside the commit that records it: exactly once, with no intent before it."""
+async def in_transaction(effect: Work, arguments: Arguments, intent: dict[str, Any]) -> None:
+    """Make the effect inside the commit that records it: exactly once, with no intent before it, and without a business key."""
     definition, driver = effect.definition, effect.driver
     async with AsyncExitStack() as places:
         if definition.limits:
@@ -45,8 +44,8 @@ async def in_transaction(effect: Work, arguments: Arguments, intent: dict[str, A
                 return
         filled = await driver.site.filled(definition.contract)
         try:
-            await driver.log.commit(progress=True, work=_work(effect, arguments, filled, intent), keys=keys)
-        except (Fenced, KeyHeld):
+            await driver.log.commit(progress=True, work=_work(effect, arguments, filled, intent))
+        except Fenced:
             raise
         except Exception as error:
             driver.site.gauges.ended(definition, False)
