@@ -166,7 +166,7 @@ def test_another_programs_file_is_not_made_a_journal_by_a_slip(cli: Command, sho
     connection.close()
     before = Path("theirs.db").read_bytes()
     for words in (("run", f"{SHOP}:add", "--input", '{"a": 1}'), ("worker", f"{SHOP}:add")):
-        said = cli(*words, "--journal", "theirs.db")
+        said = cli(*words, "--journal", "sqlite:///theirs.db")
         assert (said.status, "another program's tables: customers" in said.err) == (5, True)
     assert Path("theirs.db").read_bytes() == before
     Path("chargehand.toml").write_text('journal = "theirs.db"\n')

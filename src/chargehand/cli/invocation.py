@@ -149,8 +149,8 @@ class Invocation:
         What drives runs or `signs` gets the chain key; what only looks needs none.
         """
         settings = self.settings
-        if work and settings.origins.get("journal") in (None, "option") and settings.journal != "memory:" and "://" not in settings.journal:
-            refuse_foreign(settings.journal)  # a path that was mistyped; who configures such a file means it
+        if work and settings.origins.get("journal") in (None, "option"):  # who configures such a file means it
+            refuse_foreign(settings.journal.removeprefix("sqlite:///"))
         return Supervisor(
             settings.journal,
             workflows,
