@@ -32,6 +32,9 @@ def made(patterns: list[str]) -> dict[str, str]:
     """Make the mutants of all chosen modules; return those that fit a pattern, each with its file."""
     FOLDER.mkdir(exist_ok=True)
     shutil.rmtree(FOLDER / "tests", ignore_errors=True)
+    for path in FOLDER.glob("src/**/*.py"):
+        if path.stat().st_size == 0:
+            path.unlink()  # whoever made it was interrupted
     copy_src_dir()
     copy_also_copy_files()
     create_mutants(1)
