@@ -84,7 +84,7 @@ def main() -> int:
         return not (given.rest and name in before) and (not given.again or before.get(name) == "survived")
 
     results = RESULTS.resolve()  # the tests run in another folder
-    judge = Judge(patterns, list(names), wanted, given.quickest, given.rest)
+    judge = Judge(patterns, names, wanted, given.quickest, given.rest)
     judge.keep = lambda found: _write(results, before | found)
     chosen = ["tests"] if given.wide else config().pytest_add_cli_args_test_selection
     os.chdir(FOLDER)
