@@ -124,7 +124,14 @@ class Judge:
             return "no tests"
         family = name.rpartition("__mutmut_")[0] or name.partition("[")[0]
         module = family.rpartition(".")[0]
-        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], -self.killers[(module, item.nodeid)] // 4, seconds[item.nodeid]))
+        able.sort(
+            key=lambda item: (
+                -self.killers[(family, item.nodeid)],
+                -self.killers[(module, item.nodeid)] // 4,
+                "/scenarios/" not in item.nodeid,  # they see most: whole transcripts
+                seconds[item.nodeid],
+            )
+        )
         taken = accumulate(seconds[item.nodeid] for item in able)
         able = [item for item, until in zip(able, taken, strict=True) if until < self.quickest]
 
