@@ -124,14 +124,7 @@ class Judge:
             return "no tests"
         family = name.rpartition("__mutmut_")[0] or name.partition("[")[0]
         module = family.rpartition(".")[0]
-        able.sort(
-            key=lambda item: (
-                -self.killers[(family, item.nodeid)],
-                -self.killers[(module, item.nodeid)] // 4,
-                "/scenarios/" not in item.nodeid,  # they see most: whole transcripts
-                seconds[item.nodeid],
-            )
-        )
+        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], -self.killers[(module, item.nodeid)] // 4, *_rank(item, seconds)))
         taken = accumulate(seconds[item.nodeid] for item in able)
         able = [item for item, until in zip(able, taken, strict=True) if until < self.quickest]
 
@@ -161,6 +154,12 @@ def _run(
         begun(item)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         yield item
+
+
+def _rank(item: pytest.Item, seconds: Mapping[str, float]) -> tuple[bool, float]:
+    """Order tests that have found nothing yet: first the long transcripts, which see most, then the quick ones."""
+    scenario = "/scenarios/" in item.nodeid
+    return not scenario, -seconds[item.nodeid] if scenario else seconds[item.nodeid]
 
 
 def _switched_to(name: str) -> Callable[[], None]:
