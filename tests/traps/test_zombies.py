@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chargehand import DoneByHand, Pace, Supervisor, effect, injected, workflow
-from chargehand.errors import RunFailed
+from chargehand.errors import NotDone, RunFailed
 from chargehand.testing import Supervised
 
 SENT: list[str] = []
@@ -50,12 +50,15 @@ async def keyed(what: str, gate: Gate = injected(), idempotency_key: str = injec
 
 async def find(what: str) -> str:
     SENT.append(f"find {what}")
+    if FOUND_AT == 0:
+        raise NotDone("not there")
     if SENT.count(f"find {what}") < FOUND_AT:
         raise ValueError("no answer")
     return what
 
 
 FOUND_AT = 1
+"""Which look-up finds it; with 0 it is not there."""
 
 
 @effect(undo=take_back, lookup=find)
@@ -149,6 +152,18 @@ async def test_a_look_up_that_fails_leaves_such_a_doubt_to_people(supervised: Su
     assert SENT == ["a", "find a"]
     await other.decide("doubt", DoneByHand("by hand"))
     assert await run.result() == "by hand"
+
+
+async def test_a_look_up_that_does_not_find_it_ends_such_a_doubt(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It surely did not happen, tries left or not: the doubt's entry is closed, and what is left is a dead letter."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", 0)
+    run, other = await frozen(supervised, does_findable())
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    (told,) = [event for event in await run.events("findable") if event.type == "effect.did_not_happen"]
+    assert (told.payload["by"], told.payload["permanent"]) == ("lookup", True)
+    assert [entry.kind for entry in await run.waiting()] == ["letter"]
 
 
 ENTERED = threading.Event()
