@@ -37,8 +37,8 @@ check: lint test  ## the whole gate
 docs: setup  ## renew what the pages take from the code
 	$(BIN)/python tests/docs/generated.py --write
 
-bench: setup  ## speed and memory beside the raw limit, in one run
-	$(BIN)/python -m benchmarks.speed
+bench: setup  ## speed and memory beside peers and the machine, in one run; ARGS=--quick, "--only NAME...", --docs
+	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 replay: setup  ## recorded runs of real models, played as supervised runs
 	$(BIN)/python -m benchmarks.replay

@@ -39,8 +39,10 @@ from benchmarks.handoffs import Handoff, incident, invoices, tau, workbench  # n
 from chargehand.errors import Rejected  # noqa: E402
 from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
 from chargehand.supervise.gates import Gate, as_gate, verdict_of  # noqa: E402
+from chargehand.supervise.threads import Threads  # noqa: E402
 from chargehand.verdicts import Fact, Feedback, GateContext, ReleasedFact, Verdict  # noqa: E402
 
+THREADS = Threads()
 RECORDED_GATES = [
     grounded(),
     grounded(name="grounded, arguments trusted", arguments="trust"),
@@ -130,7 +132,9 @@ async def measure(
     for handoff in handoffs:
         tally.digest.update(repr(handoff).encode())
         context = context_of(handoff, facts_of)
-        verdicts = [await verdict_of(gate, handoff.output, context) for gate in gates.get(handoff.step, gates.get("*", ()))]
+        verdicts = [
+            await verdict_of(gate, handoff.output, context, threads=THREADS) for gate in gates.get(handoff.step, gates.get("*", ()))
+        ]
         tally.count(handoff, verdicts)
         for verdict in verdicts:
             surprising = (verdict.outcome == "pass") == (handoff.fault is not None)

@@ -26,6 +26,7 @@ from chargehand.errors import (
     RunCancelled,
     RunConflict,
     RunFailed,
+    RunRests,
     TimedOut,
     UnknownEntry,
     UnknownRun,
@@ -33,6 +34,7 @@ from chargehand.errors import (
 )
 from chargehand.events import Event
 from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry
+from chargehand.scripts import run_sync
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.budgets import Spending, spending
 from chargehand.supervise.call import Call
@@ -72,7 +74,7 @@ from chargehand.supervise.verbs import (
     uuid4,
     wait_signal,
 )
-from chargehand.supervisor import RunView, Supervisor, run_sync
+from chargehand.supervisor import RunView, Supervisor
 from chargehand.verdicts import Clarify, Done, Fact, Feedback, GateContext, Verdict
 
 __version__ = "0.1.0"
@@ -129,6 +131,7 @@ __all__ = [
     "RunConflict",
     "RunFailed",
     "RunLogFilter",
+    "RunRests",
     "RunRow",
     "RunView",
     "Spending",

@@ -293,9 +293,13 @@ def _of_environment(
     if tables and environment not in tables and environment != BY_KEY["environment"].default:
         where = origins.get("environment", str(file))
         raise BadConfiguration(_unknown(where, environment, tables, what="environment", known_as=f"{file} declares"))
-    if "approve" in tables.get(environment, {}) and "approve" not in origins:
-        key = f"{file}: environments.{environment}.approve"
-        values["approve"] = _checked(BY_KEY["approve"], tables[environment]["approve"], key)
+    said = {  # of every environment: a misspelt level of production is found where it is written, not when production starts
+        name: _checked(BY_KEY["approve"], table["approve"], f"{file}: environments.{name}.approve")
+        for name, table in tables.items()
+        if "approve" in table
+    }
+    if environment in said and "approve" not in origins:
+        values["approve"] = said[environment]
         origins["approve"] = str(file)
 
 
@@ -364,7 +368,7 @@ def _refuse_unknown_variables(variables: Mapping[str, str]) -> None:
     known = {setting.variable for setting in SETTINGS} | VARIABLES_ONLY.keys()
     for name in variables:
         if name.startswith("CHARGEHAND_") and name not in known and not FOREIGN_VARIABLES.fullmatch(name):
-            raise BadConfiguration(_unknown("environment variable", name, known, what="variable"))
+            raise BadConfiguration(_unknown("the environment", name, known, what="variable"))
 
 
 def _unknown(where: str, key: str, known: Iterable[str], *, what: str = "key", known_as: str = "Known are") -> str:

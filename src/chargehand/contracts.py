@@ -75,17 +75,22 @@ def digest_of(value: Any) -> str:
 
 
 def _same_number(value: Any) -> Any:
-    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
+    if isinstance(value, (str, int)) or value is None:
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     if isinstance(value, list):
-        return [_same_number(item) for item in value]
+        return [item if type(item) is str else _same_number(item) for item in value]
     return {key: _same_number(item) for key, item in value.items()}
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def _normal(value: Any) -> Any:
     """Give equal decimals one spelling and leave out model fields equal to their default, before the JSON dump."""
+    if type(value) in _PLAIN:  # most values of a long history; asked first, because the other questions take long
+        return value
     if isinstance(value, Decimal):
         return _spelled(value)
     if isinstance(value, BaseModel):
@@ -149,7 +154,7 @@ class Codec:
     Raises `DefinitionError` when the type cannot be described, `SecretArgument` when it holds a secret.
     """
 
-    __slots__ = ("adapter", "annotation", "scalar", "where")
+    __slots__ = ("adapter", "annotation", "loose", "scalar", "where")
 
     def __init__(self, annotation: Any, where: str) -> None:
         self.annotation = annotation
@@ -157,6 +162,7 @@ class Codec:
         if _holds_secret(annotation, set()):
             raise SecretArgument(f"{where} is a secret ({annotation!r}) and would be written to the journal. Make it a Resource.")
         self.scalar = annotation in _SCALARS or annotation is None
+        self.loose = _takes_anything(annotation)
         try:
             self.adapter: TypeAdapter[Any] = _adapter_of(annotation)
         except PydanticSchemaGenerationError as error:
@@ -165,9 +171,14 @@ class Codec:
             ) from error
 
     def check(self, value: Any) -> Any:
-        """Return the value as its type; raise pydantic's `ValidationError` when it does not fit."""
+        """Return the value as its type; raise pydantic's `ValidationError` when it does not fit.
+
+        Raises `Unserialisable` for a generator, an open file and their like: reading one uses it up.
+        """
         if type(value) is self.annotation and self.scalar:
             return value
+        if self.loose:
+            _refuse_iterators(value, self.where)
         return self.adapter.validate_python(value)
 
     def to_json(self, value: Any) -> Any:
@@ -207,6 +218,25 @@ class Codec:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema."""
         return self.adapter.json_schema()
+
+
+def _takes_anything(annotation: Any) -> bool:
+    """Say whether values of any type may come under an annotation."""
+    return annotation is Any or annotation is object or any(_takes_anything(part) for part in get_args(annotation))
+
+
+def _refuse_iterators(value: Any, where: str) -> None:
+    """Raise `Unserialisable` where a value can be read only once: what is written would not be what is handed on."""
+    if isinstance(value, Iterator):
+        raise Unserialisable(
+            f"{where} cannot be written to the journal: {_short(value)} gives what it holds only once. Give a list of it, or read the file."
+        )
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_iterators(item, where)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _refuse_iterators(item, where)
 
 
 def _mended(error: Exception) -> str:

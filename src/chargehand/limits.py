@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from chargehand.errors import DefinitionError
 
 Seconds = float | int | timedelta
 
@@ -15,6 +17,13 @@ Seconds = float | int | timedelta
 def seconds(value: Seconds) -> float:
     """Return a duration in seconds."""
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def positive_seconds(value: Seconds, what: str) -> float:
+    """Return a duration in seconds. Raises `DefinitionError` when it is none that anything could take."""
+    if not (number := seconds(value)) > 0:
+        raise DefinitionError(f"{what} is not a positive number of seconds: {value!r}. Give a number above 0, or leave it out.")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +43,11 @@ class Retry:
     """Also retry when the outcome is unknown. Only for effects with a key; refused otherwise (`UnsafeRetry`)."""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts counts the first try and is at least 1, not {self.attempts}.")
-        if self.first < 0 or self.factor < 1 or self.ceiling < 0:
-            raise ValueError("first and ceiling are at least 0 seconds, factor at least 1.")
+        if not self.attempts >= 1:
+            raise DefinitionError(f"Retry(attempts={self.attempts!r}) never tries: attempts counts the first try and is at least 1.")
+        if not (self.first >= 0 and self.factor >= 1 and self.ceiling >= 0):
+            pauses = f"first={self.first!r}, factor={self.factor!r}, ceiling={self.ceiling!r}"
+            raise DefinitionError(f"Retry({pauses}) has no pauses: first and ceiling are at least 0 seconds, factor at least 1.")
 
     def wait(self, tries: int, draw: float, retry_after: float | None = None) -> float:
         """Return the seconds to wait after `tries` tries; `draw` is a number in [0, 1) that decides the jitter."""
@@ -63,6 +73,14 @@ class Budget:
     calls: int | None = None
     seconds: float | None = None
     on_exhaustion: OnExhaustion = "stop"
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "usd", "calls", "seconds"):
+            bound = getattr(self, name)
+            if bound is not None and not bound >= 0:
+                raise DefinitionError(f"Budget({name}={bound!r}) cannot be kept. 0 allows nothing, None is unlimited.")
+        if self.on_exhaustion not in get_args(OnExhaustion):
+            raise DefinitionError(f"Budget(on_exhaustion={self.on_exhaustion!r}) is none of: {', '.join(get_args(OnExhaustion))}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +160,8 @@ class AtOnce:
     per: Per | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"AtOnce needs at least 1 place, not {self.n}.")
+        if not self.n >= 1:
+            raise DefinitionError(f"AtOnce needs at least 1 place, not {self.n!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +176,8 @@ class Rate:
     per: Per | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1 or self.per_seconds <= 0:
-            raise ValueError("Rate needs at least 1 call and a positive number of seconds.")
+        if not (self.n >= 1 and self.per_seconds > 0):
+            raise DefinitionError(f"Rate needs at least 1 call and a positive number of seconds, not {self.n!r} in {self.per_seconds!r} s.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +192,10 @@ class Breaker:
     rest: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.failures < 1 or self.rest < 0:
-            raise ValueError("Breaker needs at least 1 failure and a rest of at least 0 seconds.")
+        if not (self.failures >= 1 and self.rest >= 0):
+            raise DefinitionError(
+                f"Breaker needs at least 1 failure and a rest of at least 0 seconds, not {self.failures!r} and {self.rest!r} s."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ from chargehand.errors import (
     BadConfiguration,
     DecisionRefused,
     Erased,
-    InsideLoop,
     UnknownEntry,
     UnknownRun,
     WrongEnvironment,
@@ -64,7 +63,7 @@ from chargehand.supervise.log import loaded
 from chargehand.supervise.mail import Unfit, check_decision
 from chargehand.supervise.resources import Resource, Resources
 from chargehand.supervise.seals import is_sealed, sealed
-from chargehand.supervise.site import Site
+from chargehand.supervise.site import Site, logger
 from chargehand.supervise.telemetry import spans_of
 
 if TYPE_CHECKING:
@@ -206,8 +205,16 @@ class Supervisor:
             try:
                 await self.site.resources.close()
             finally:
-                self.site.threads.shutdown(wait=False)
+                self._leave_threads()
                 await self.journal.close()
+
+    def _leave_threads(self) -> None:
+        self.site.threads.shutdown()
+        if self.site.threads.busy:
+            logger.warning(
+                "left while these were still running in threads: %s; they end with the process, and what they did not finish is made good as after a crash",
+                ", ".join(self.site.threads.names),
+            )
 
     # -- starting ----------
 
@@ -440,7 +447,8 @@ class Supervisor:
         await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
 
     async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
-        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right.
+        """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right: what has an answer
+        there keeps it, what was begun is carried to its end as recorded, what was only asked for is asked for anew.
 
         Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
         """
@@ -463,25 +471,3 @@ class Supervisor:
         await self.journal.post([NewMail(run_id, kind, sealed(self.journal.chain_key, run_id, kind, now, body), now)])
         if self.carrier is not None:
             self.carrier.mail_for(row.number)
-
-
-def run_sync(call: Call[T], url: str = "memory:", *, id: str | None = None, **options: Any) -> T:
-    """Run a workflow to its end and return its value: for scripts. Inside a running loop use ``await supervisor.start(…)``.
-
-    `url`, and `options`, are those of `Supervisor`; `id` is the run's.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise InsideLoop(
-            "run_sync was called where an event loop runs. Use: async with Supervisor(…) as supervisor: run = await supervisor.start(…); await run.result()"
-        )
-
-    async def main() -> T:
-        async with Supervisor(url, [call.definition], **options) as supervisor:
-            run = await supervisor.start(call, id)
-            return await run.result()
-
-    return asyncio.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -35,6 +36,22 @@ def test_an_approval_may_change_arguments(cli: Command, shop: Command) -> None:
     events = cli("show", "p-1", "--json").json["events"]
     edited = next(event for event in events if event["type"] == "effect.edited")
     assert edited["payload"]["args"] == {"amount": 400, "card_token": "[redacted]"}
+
+
+def test_a_decision_that_was_ignored_is_told_where_the_entry_still_waits(cli: Command, shop: Command) -> None:
+    """Without the code an edit cannot be checked, which is said; when the worker ignored it, run and inbox say why, until it is decided."""
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1", "--edit", '{"amount": "lots"}')
+    assert said.status == 0
+    assert "--code MODULE:WORKFLOW it is seen now" in said.err
+    said = shop("pay", 500, id="p-1")
+    assert said.status == 3
+    assert "edit was ignored: " in said.err
+    assert shop("pay", 500, "--json", id="p-1").json["ignored"].keys() == {"p-1/charge"}
+    assert "edit was ignored: " in cli("inbox", "p-1/charge").out
+    assert "amount" in cli("inbox", "p-1", "--json").json["ignored"]["p-1/charge"]
+    assert cli("approve", "p-1").status == 0
+    assert shop("pay", 500, id="p-1").out == '"r-500"\n'
 
 
 def test_what_is_not_shown_cannot_be_put_in(cli: Command, shop: Command) -> None:
@@ -106,6 +123,20 @@ def test_a_letter_is_redriven_with_other_arguments(cli: Command, shop: Command) 
     assert shop("lettered", 5, id="l-1").out == '"done 50"\n'
 
 
+def test_a_doubt_that_is_not_redriven_says_why(cli: Command, shop: Command) -> None:
+    """Without a key nothing keeps it from happening twice; in a run that is being rolled back nothing is sent any more."""
+    shop("doubted", 1, id="d-1")
+    for named in ("d-1", "d-1/vanish"):
+        said = cli("redrive", named)
+        assert said.status == 7
+        assert "it takes no idempotency_key" in said.err
+    cli("cancel", "d-1")
+    assert shop("doubted", 1, id="d-1").status == 4
+    said = cli("redrive", "d-1")
+    assert said.status == 7
+    assert "Its run is being rolled back" in said.err
+
+
 def test_letters_are_redriven_by_selection(cli: Command, shop: Command) -> None:
     """--workflow, --kind and --all redrive many; what may not be redriven is left."""
     for number in range(3):
@@ -146,8 +177,13 @@ def test_doubt_ends_by_a_persons_word(cli: Command, shop: Command, option: tuple
 def test_after_a_final_effect_a_person_chooses(cli: Command, shop: Command) -> None:
     """A run that failed after a final effect is left as it stands when a person says so."""
     assert shop("pivot", "hello", id="f-1").status == 4
+    assert "letter: The run failed after a final effect: too late" in shop("pivot", "hello", id="f-1").err
+    assert "(resolve --go-on, resolve --undo, resolve --leave)" in cli("show", "f-1").out
     assert cli("resolve", "f-1", "--leave").status == 0
-    assert shop("pivot", "hello", id="f-1").status == 1
+    said = shop("pivot", "hello", id="f-1")
+    assert (said.status, "1 effect stands." in said.err) == (1, True)
+    assert "run  decided by " in cli("show", "f-1").out
+    assert ": leave what stands" in cli("show", "f-1").out
     assert lines_of("ledger.txt") == ["send hello"]
 
 
@@ -182,12 +218,15 @@ def test_every_decision_has_its_command_and_its_meaning() -> None:
         entry = Waiting("r/a b", "r", "a b", kind, "what", {"path": "pay"}, decisions, None, 0.0, None, "d" * 32)
         for way in ways(entry):
             assert way.command.split()[1] in commands
-            assert way.means or decisions == waiting.PIVOT_DECISIONS or kind == "question", way
+            assert way.means or kind == "question", way
 
 
 def test_a_traceback_is_shown_as_lines(cli: Command, shop: Command) -> None:
     """The entry of a broken run shows its traceback as one reads it, without terminal control."""
-    shop("broken", 4, id="b-1")
+    said = shop("broken", 4, id="b-1").err
+    line = next(number for number, text in enumerate(Path(SHOP).read_text().splitlines(), 1) if "mended.txt" in text and "return" in text)
+    assert f"KeyError: False ({SHOP}:{line})" in said
+    assert "`chargehand inbox b-1` shows it whole" in said
     lines = cli("inbox", "b-1").out.splitlines()
     at = lines.index("  traceback:")
     assert lines[at + 1] == "    Traceback (most recent call last):"
@@ -366,6 +405,10 @@ def test_a_missing_role_is_told_with_who_has_it(cli: Command, shop: Command, mon
     assert said.status == 7
     assert "'bob' does not have the role 'boss', which decides 'q-1/ask_human'. eve has it: --as NAME." in said.err
     assert "the role boss: eve has it" in cli("inbox", "q-1").out
+    assert "chargehand answer q-1/ask_human JSON --as eve" in cli("inbox", "q-1").out
+    said = shop("ask", "Now?", "--as", "bob", id="q-1")
+    assert "question for the role boss: Now?" in said.err
+    assert "chargehand answer q-1/ask_human JSON --as eve" in said.err
 
 
 def test_a_role_that_nobody_has_is_told_with_how_one_gets_it(cli: Command, shop: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,28 @@ def test_too_many_failures_stop_the_rest(each: Command) -> None:
     assert [one["status"] for one in results()].count("not started") == 44
 
 
+def test_what_has_ended_is_reported_whatever_the_threshold(each: Command) -> None:
+    """The threshold keeps new runs from starting; the result of none that has ended before is left out of the table or of --out."""
+    items("rejected", *["fine"] * 20)
+    each()
+    items("rejected", *["fine"] * 20, "fine", "fine")
+    said = each("--fail-above", "0", "--at-once", "1", "--json", "--out", "results.jsonl")
+    assert (said.status, said.json["completed"], said.json["known"], said.json["not_started"]) == (1, 20, 21, 2)
+    assert [one["status"] for one in results()] == ["failed", *["completed"] * 20, *["not started"] * 2]
+
+
+def test_past_the_threshold_what_began_before_is_reported_as_it_stands(each: Command, cli: Command) -> None:
+    """A run that an earlier command left unfinished is neither driven on nor called not started."""
+    Path("items.jsonl").write_text('{"n": 1, "amount": 500}\n')
+    words = ("run", f"{SHOP}:pay", "--id", "p-{n}", "--json", "--each")
+    assert cli(*words, "items.jsonl").status == 3
+    cli("run", f"{SHOP}:pay", "--input", "7", "--id", "p-0")
+    Path("more.jsonl").write_text('{"n": 0, "amount": 8}\n{"n": 1, "amount": 500}\n{"n": 2, "amount": 5}\n')
+    said = cli(*words, "more.jsonl", "--fail-above", "0", "--out", "results.jsonl")
+    assert (said.status, said.json["resting"], said.json["not_started"]) == (1, {"waiting": 1}, 1)
+    assert [one["status"] for one in results()] == ["refused", "waiting", "not started"]
+
+
 def test_without_an_id_the_input_names_the_run(cli: Command) -> None:
     """Without --id equal lines are one run, and the same command again finds it."""
     items("fine")

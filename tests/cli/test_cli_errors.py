@@ -11,7 +11,8 @@ import typer
 
 from chargehand.cli import main as main_module
 from chargehand.cli.main import app
-from chargehand.errors import EXITS, error_classes, exit_status
+from chargehand.errors import error_classes
+from chargehand.statuses import EXITS, exit_status
 
 from .conftest import SHOP, Command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sqlite3
@@ -111,6 +112,13 @@ def test_export_writes_json_lines_without_secrets(cli: Command, shop: Command) -
     assert [json.loads(line)["run"] for line in cli("export", "--heads", "--status", "completed").out.splitlines()[:2]] == ["s-1", "p-1"]
 
 
+def test_export_holds_long_values_whole(cli: Command, shop: Command) -> None:
+    """A value that is kept beside its event is exported in the event's place."""
+    shop("long", 100_000, id="v-1")
+    values = [form["payload"]["v"] for form in map(json.loads, cli("export", "v-1").out.splitlines()) if "v" in form.get("payload", {})]
+    assert [len(value["rest"]) for value in values] == [100_000, 100_000]
+
+
 def test_prune_deletes_what_has_ended(cli: Command, shop: Command) -> None:
     """prune takes ended runs of this environment before a time, and --dry-run only counts them."""
     shop("add", {"a": 1}, id="s-1")
@@ -171,6 +179,18 @@ def test_doctor_says_where_settings_come_from(cli: Command, shop: Command) -> No
     assert finding(said, "journal")["says"].count("chargehand.db, schema 1") == 1
 
 
+def test_doctor_imports_what_a_worker_would_be_given(cli: Command, shop: Command) -> None:
+    """A configured workflow or resource that is not there is found by doctor, not by the worker that will not start."""
+    shop("add", {"a": 1})
+    Path("chargehand.toml").write_text(f'workflows = ["{SHOP}:pay", "nomod:x"]\nresources = ["json:nothing"]\n')
+    said = cli("doctor", "--json")
+    found = [(one["about"], one["level"], one["says"]) for one in said.json["findings"] if one["about"] in ("workflows", "resources")]
+    assert said.status == 1
+    assert [(about, level) for about, level, _ in found] == [("workflows", "ok"), ("workflows", "bad"), ("resources", "bad")]
+    assert "nomod" in found[1][2]
+    assert "json:nothing" in found[2][2]
+
+
 def test_a_worker_drains_and_leaves_on_sigterm(cli: Command, start: Callable[..., Started]) -> None:
     """On SIGTERM a worker lets the call in flight settle, leaves its runs to others and ends with 0."""
     Path("chargehand.toml").write_text(f'workflows = ["{SHOP}:pay", "{SHOP}:listen"]\n')
@@ -187,6 +207,21 @@ def test_a_worker_drains_and_leaves_on_sigterm(cli: Command, start: Callable[...
     assert cli("doctor", "--json").json["workers"] == []
     owners = {run["id"]: run["owner"] for run in cli("runs", "--json").json["runs"]}
     assert owners["l-1"] is None
+
+
+def test_a_worker_collects_less_often_and_a_host_is_left_alone(cli: Command, start: Callable[..., Started]) -> None:
+    """A process that only drives runs sets its garbage collector for that; one that drives runs among other things keeps its own."""
+    here = cli("run", f"{SHOP}:collections", "--input", "false", "--json").json["value"]
+    assert here == list(gc.get_threshold())
+    cli("run", f"{SHOP}:collections", "--input", "true", "--id", "c-1")
+    worker = start("worker", f"{SHOP}:collections")
+    worker.line()
+    cli("signal", "c-1", "go", "--value", "1", "--code", f"{SHOP}:collections")
+    assert until(lambda: cli("show", "c-1", "--json").json["run"]["status"] == "completed")
+    there = cli("show", "c-1", "--json").json["events"][-1]["payload"]["v"]
+    assert there[0] > here[0]
+    worker.process.send_signal(signal.SIGTERM)
+    worker.ended()
 
 
 def test_a_run_whose_payloads_were_erased_can_still_be_looked_at(cli: Command, shop: Command) -> None:

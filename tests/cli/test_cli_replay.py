@@ -50,6 +50,16 @@ def test_every_divergence_is_listed(cli: Command) -> None:
 
 
 @pytest.mark.usefixtures("parked")
+def test_a_run_that_has_ended_is_not_counted(cli: Command) -> None:
+    """An ended run that is named is no unfinished run that goes on: nothing of it is run again."""
+    said = cli("check-replay", BEFORE, "--run", "done", "--run", "b-1", "--json")
+    assert (said.status, said.json["checked"], said.json["ended"]) == (0, 1, ["done"])
+    said = cli("check-replay", BEFORE, "--run", "done")
+    assert "0 unfinished runs checked" in said.out
+    assert "done has ended, it is completed" in said.err
+
+
+@pytest.mark.usefixtures("parked")
 def test_a_forgotten_effect_is_a_divergence(cli: Command) -> None:
     """Code that ends without asking for a recorded effect would park the run, and one run can be checked alone."""
     said = cli("check-replay", f"{AFTER}:bill_shorter", "--run", "b-2", "--json")

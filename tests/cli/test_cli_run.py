@@ -157,6 +157,32 @@ def test_interrupted_a_run_stays_as_it_is(cli: Command, start: Callable[..., Sta
     assert (run["status"], run["owner"]) == ("waiting", None)
 
 
+def test_ctrl_c_says_at_once_what_is_waited_for(cli: Command, start: Callable[..., Started]) -> None:
+    """The first Ctrl-C names the calls in flight and says that a second one leaves at once, as it then does."""
+    command = start("run", f"{SHOP}:work", "--input", '{"date": "x", "id": 1, "kind": "slow"}', "--id", "w-1")
+    until(lambda: lines_of("worked.txt"))
+    command.process.send_signal(signal.SIGINT)
+    assert command.process.stderr is not None
+    said = command.process.stderr.readline()
+    assert "w-1/worked" in said
+    assert "Ctrl-C again leaves at once" in said
+    command.process.send_signal(signal.SIGINT)
+    assert command.ended().status == 130
+    assert [run["id"] for run in cli("runs", "--status", "unfinished", "--json").json["runs"]] == ["w-1"]
+
+
+def test_standard_output_is_for_the_answer(cli: Command) -> None:
+    """What the user's code prints, when it is imported or driven, goes to standard error: the answer can be read by a program."""
+    Path("chatty.py").write_text(
+        "from chargehand import agent, workflow\nprint('imported')\n"
+        "@agent(role='Talks.')\ndef talks(n: int) -> int:\n    print('talked')\n    return n\n"
+        "@workflow\nasync def chat(n: int) -> int:\n    print('asked')\n    return await talks(n)\n"
+    )
+    said = cli("run", "chatty.py:chat", "--input", "3", "--json")
+    assert (said.status, said.json["value"]) == (0, 3)
+    assert {"imported", "asked", "talked"} <= set(said.err.split())
+
+
 def test_what_waits_in_memory_is_not_offered_to_anybody(cli: Command) -> None:
     """A journal in memory ends with the command: what waits is said, but no command that could never decide it."""
     said = cli("run", f"{SHOP}:pay", "--input", "500", "--journal", "memory:")

@@ -56,6 +56,19 @@ def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
     assert settings_from(variables={}, start=below).environment == "development"
 
 
+def test_what_is_said_of_another_environment_is_checked_too() -> None:
+    """A misspelt level of production is refused in development, where somebody reads it, and names its place."""
+    text = '[environments.prod]\napprove = "evry"\n'
+    assert "environments.prod.approve cannot be used: 'evry'" in refused(text)
+    assert settings(text.replace("evry", "every")).approve == "declared"
+
+
+def test_an_unknown_variable_is_called_so_once() -> None:
+    """The message says where and what, and the near name."""
+    said = refused(variables={"CHARGEHAND_JORNAL": "x"})
+    assert said == "the environment: unknown variable 'CHARGEHAND_JORNAL'. Did you mean 'CHARGEHAND_JOURNAL'?"
+
+
 def test_a_relative_journal_lies_beside_its_file(tmp_path: Path) -> None:
     """The same file names the same journal from wherever a command is started."""
     (tmp_path / "chargehand.toml").write_text('journal = "work.db"\n')

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chargehand import Approval, Rate, Retry, effect, gather, read, sleep, wait_signal, workflow
-from chargehand.cli.resting import moves_on
+from chargehand.resting import moves_on
 from chargehand.testing import Supervised
 
 DOWN: list[Exception] = []

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
-from chargehand.supervise.beginning import create_task
+from chargehand.supervise.beginning import run_first_turn
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="outside")
 
 
-def begun(operation: object) -> asyncio.Task[None]:
+def begun(operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Begin an operation at once."""
-    return create_task(operation, "it", lambda task: None, now=True)  # type: ignore[arg-type]
+    task = asyncio.create_task(operation)
+    mine = asyncio.current_task()
+    assert mine is not None
+    run_first_turn(task, mine, asyncio.get_running_loop())
+    return task
 
 
 async def test_it_has_run_to_its_first_wait() -> None:
@@ -71,10 +77,11 @@ async def test_another_thread_in_between_takes_nothing_away() -> None:
     async def operation() -> None:
         order.append("operation")
 
-    def known(task: asyncio.Task[None]) -> None:
-        loop.call_soon(order.append, "thread")  # what a thread's call_soon_threadsafe does between the two lines
-
-    task = create_task(operation(), "it", known, now=True)
+    mine = asyncio.current_task()
+    assert mine is not None
+    task = loop.create_task(operation())
+    loop.call_soon(order.append, "thread")  # what a thread's call_soon_threadsafe does between the two lines
+    run_first_turn(task, mine, loop)
     assert order == []
     await task
     assert order == ["operation", "thread"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,24 @@ def test_what_json_cannot_hold_is_refused_at_once() -> None:
     for value in (object(), float("nan"), {1, object()}):
         with pytest.raises(Unserialisable, match="value"):
             contract.bind((value,), {})
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
+    """A generator or an open file would be used up by writing it, wherever in a value of any type it lies."""
+
+    async def takes_anything(value: Any) -> dict[str, Any]: ...
+
+    contract = Contract(takes_anything, "takes_anything")
+    with (tmp_path / "file").open("w+") as file:
+        for value in (file, iter([1]), (n for n in range(3)), [map(str, [1])], {"lines": (zip([1], [2], strict=True),)}):
+            with pytest.raises(Unserialisable, match="only once"):
+                contract.bind((value,), {})
+            with pytest.raises(Unserialisable, match="only once"):
+                contract.result.check({"value": value})
+    kept = iter([1, 2])
+    with pytest.raises(Unserialisable):
+        contract.bind((kept,), {})
+    assert list(kept) == [1, 2]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from chargehand import AtOnce, Breaker, Budget, Rate, Retry
+from chargehand.errors import DefinitionError
 from chargehand.limits import BreakerState, RateWindow, Spent, exceeds, seconds
 
 
@@ -27,11 +29,20 @@ def test_a_servers_longer_wish_is_honoured() -> None:
     assert plain.wait(1, 0.0, 0.1) == 1.0
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first": -1.0}, {"factor": 0.5}, {"ceiling": -1.0}])
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"attempts": -1}, {"first": -1.0}, {"factor": 0.5}, {"ceiling": float("nan")}])
 def test_a_retry_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     """attempts counts the first try and is at least one."""
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(DefinitionError, match="at least"):
         Retry(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tokens": -5}, {"usd": Decimal("-0.01")}, {"calls": -1}, {"seconds": float("nan")}, {"on_exhaustion": "sleep"}]
+)
+def test_a_budget_that_nobody_can_keep_is_refused(wrong: dict[str, Any]) -> None:
+    """Nought allows nothing and None is unlimited; less than nothing is a mistake, and so is another way to end."""
+    with pytest.raises(DefinitionError, match=next(iter(wrong))):
+        Budget(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +105,10 @@ def test_a_breaker_opens_and_lets_one_through_again() -> None:
 
 def test_limits_that_let_nothing_through_are_refused() -> None:
     """No place and no rate would wait for ever."""
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(DefinitionError, match="at least 1"):
         AtOnce(0)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(DefinitionError, match="at least 1"):
         Rate(0, 1.0)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(DefinitionError, match="at least 1"):
         Breaker(0)
     assert seconds(timedelta(minutes=2)) == 120.0

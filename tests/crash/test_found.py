@@ -489,7 +489,7 @@ async def test_a_run_that_comes_back_to_a_worker_is_driven_there(supervised: Sup
         stored.row,
         history,
         standing=lambda: Standing("running", None, None),
-        folded=lambda event: None,
+        folded=lambda event, state: None,
         wake=lambda: None,
     )
     proposal = history.effect("ordered").proposal

@@ -20,15 +20,10 @@ from typing import Any
 
 import chargehand
 from chargehand.core.lifecycle import EFFECT_MOVES, OPEN_STAGES, SETTLED_STAGES, STANDING_STAGES
-from chargehand.errors import (
-    ChargehandError,
-    JournalError,
-    error_classes,
-    exit_status,
-    http_status,
-)
+from chargehand.errors import ChargehandError, JournalError, error_classes
 from chargehand.events import EVENT_TYPES
 from chargehand.failures import MAST, SYSTEM
+from chargehand.statuses import exit_status, http_status
 
 DOCS = Path(__file__).parents[2] / "docs"
 SOURCE = DOCS.parent / "src" / "chargehand"
@@ -137,7 +132,7 @@ GROUPS: dict[str, str] = {
     "telemetry": "RunLogFilter",
     "errors": (
         "ChargehandError Failure Rejected CallFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
-        "RunFailed RunCancelled BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "
+        "RunFailed RunCancelled RunRests BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "
         "UnknownRun UnknownEntry DecisionRefused JournalError"
     ),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chargehand.supervise.gates import Gate, as_gate, verdict_of
+from chargehand.supervise.threads import Threads
 from chargehand.verdicts import GateContext, Verdict
 
 Ask = Callable[..., Verdict]
@@ -20,6 +21,6 @@ def ask() -> Ask:
 
     def answer(gate: Gate | Callable[..., Any], output: Any, resources: Any = None, **known: Any) -> Verdict:
         context = GateContext(**{"run_id": "run", "path": "writer", "attempt": 1, "inputs": {}, **known})
-        return asyncio.run(verdict_of(as_gate(gate), output, context, resources or {}))
+        return asyncio.run(verdict_of(as_gate(gate), output, context, resources or {}, threads=Threads()))
 
     return answer

@@ -13,6 +13,7 @@ import pytest
 
 from chargehand.errors import CallFailed, DefinitionError, Rejected, Unloading
 from chargehand.supervise.gates import Gate, ahead_by, as_gate, gate, human, ordered, quorum, verdict_of
+from chargehand.supervise.threads import Threads
 from chargehand.verdicts import GateContext, Verdict
 
 CONTEXT = GateContext("run", "writer", 1, {})
@@ -85,13 +86,13 @@ def test_every_ending_is_a_verdict(ask: Any, check: Callable[[Any], Any], outcom
 async def test_control_signals_pass_through(signal: BaseException) -> None:
     """Cancellation and control signals are no verdicts."""
     with pytest.raises(type(signal)):
-        await verdict_of(as_gate(raising(signal)), 1, CONTEXT)
+        await verdict_of(as_gate(raising(signal)), 1, CONTEXT, threads=Threads())
 
 
 async def test_cancellation_of_an_async_gate_passes_through() -> None:
     """An async gate that is cancelled has not abstained."""
     with pytest.raises(asyncio.CancelledError):
-        await verdict_of(as_gate(cancelled), 1, CONTEXT)
+        await verdict_of(as_gate(cancelled), 1, CONTEXT, threads=Threads())
 
 
 def test_mode_is_the_errors_or_the_gates(ask: Any) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chargehand.supervise.checks import complete, consistent, grounded, no_repeat
 from chargehand.supervise.gates import verdict_of
 from chargehand.supervise.mentions import mentions_in
+from chargehand.supervise.threads import Threads
 from chargehand.verdicts import Fact, GateContext, ToolResult
 
 GATES = [consistent(inputs=True), complete(), grounded(derived="any"), grounded(arguments="ignore"), no_repeat()]
@@ -40,7 +41,7 @@ def test_any_output_gets_a_verdict_that_is_no_crash(output: Any, given_input: An
         facts_of=lambda value: [Fact("it", "is", value, unit)],
     )
     for gate in GATES:
-        verdict = asyncio.run(verdict_of(gate, output, context))
+        verdict = asyncio.run(verdict_of(gate, output, context, threads=Threads()))
         assert not any("It raised" in reason for reason in verdict.reasons), verdict
 
 

@@ -227,7 +227,8 @@ async def test_several_people_of_a_role_and_not_the_starter(supervised: Supervis
     run = await supervised.start(pays_much(), by="carla")
     with pytest.raises(DecisionRefused, match="cfo"):
         await supervised.decide("approval", Approve(), by=Person("bert"))
-    await supervised.decide("approval", Approve(), by=Person("carla", "cfo"))
+    with pytest.raises(DecisionRefused, match="'carla' started the run"):
+        await supervised.decide("approval", Approve(), by=Person("carla", "cfo"))
     await supervised.decide("approval", Approve(), by=Person("anna", "cfo"))
     await supervised.decide("approval", Approve(), by=Person("anna", "cfo"))
     await supervised.rest()

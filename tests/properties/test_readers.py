@@ -24,8 +24,9 @@ from chargehand.cli.given import json_given, kinds_given, percent_given, seconds
 from chargehand.cli.main import app, main
 from chargehand.config import _hash_parts, settings_from
 from chargehand.durable import NewMail
-from chargehand.errors import EXITS, BadConfiguration, InvalidInput, JournalCorrupt
+from chargehand.errors import BadConfiguration, InvalidInput, JournalCorrupt
 from chargehand.events import Event, Record
+from chargehand.statuses import EXITS
 from chargehand.testing import Supervised
 
 from .conftest import FEW, FEWER, MANY, SOME

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from chargehand import (
     Answer,
+    Approval,
     Approve,
     DecisionRefused,
     DefinitionError,
@@ -24,10 +26,12 @@ from chargehand import (
     agent,
     ask_human,
     effect,
+    escalate,
     gate,
     give_up,
     injected,
     read,
+    reassign,
     retry,
     sleep,
     step,
@@ -35,7 +39,7 @@ from chargehand import (
     workflow,
 )
 from chargehand.errors import CallFailed, ForeignAwait, InsideLoop, UnknownWorkflow, Unserialisable
-from chargehand.supervisor import run_sync
+from chargehand.scripts import run_sync
 from chargehand.testing import Supervised, always, scripted
 
 
@@ -370,6 +374,22 @@ async def test_closing_the_waiting_client_leaves_the_run_alone(supervised: Super
         (lambda: step(_untyped), "result"),
         (lambda: step(name="a/b")(_plain), "path"),
         (lambda: gate(detects="FM-9.9")(lambda out: None), "FM"),
+        (lambda: effect(undo=3)(_plain), "undo of _plain is no function: 3"),
+        (lambda: effect(undo=take_back, lookup="there")(_plain), "lookup of _plain is no function"),
+        (lambda: effect(_plain), r"@effect stands over _plain without its options. Write @effect\(undo=…\)"),  # type: ignore[call-arg]
+        (lambda: agent(_plain), r"Write @agent\(role=…\)"),  # type: ignore[call-arg]
+        (lambda: agent("Plans."), r"Write @agent\(role=…\)"),  # type: ignore[call-arg]
+        (lambda: agent(rolle="Plans."), "missing a required argument: 'role'"),  # type: ignore[call-arg]
+        (lambda: agent(role="x", done=[3])(_plain), "done when 3"),  # type: ignore[list-item]
+        (lambda: agent(role="x", ladder=[])(_plain), r"ladder=\[give_up\(\)\]"),
+        (lambda: agent(role="x", timeout=-1)(_plain), "timeout= is not a positive number of seconds: -1"),
+        (lambda: step(timeout=0)(_plain), "timeout= is not a positive"),
+        (lambda: effect(undo=take_back, idempotent_for=-1)(_plain), "idempotent_for= is not a positive"),
+        (lambda: workflow(deadline=timedelta(0))(_plain), "deadline= is not a positive"),
+        (lambda: Approval(within=0), r"Approval\(within=…\) is not a positive"),
+        (lambda: Approval(votes=0), r"Approval\(votes=0\) asks nobody"),
+        (lambda: escalate(within=-1), r"escalate\(within=…\) is not a positive"),
+        (lambda: reassign(_plain, 0), "attempts=0"),
     ],
 )
 def test_definitions_are_checked_before_anything_starts(define: Callable[[], Any], says: str) -> None:

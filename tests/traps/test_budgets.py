@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from chargehand import BranchesFailed, Budget, Rejected, agent, gather, give_up, retry, spending, workflow
-from chargehand.errors import BudgetExhausted
+from chargehand import Answer, BranchesFailed, Budget, DecisionRefused, Rejected, Retry, agent, gather, give_up, retry, spending, workflow
+from chargehand.errors import BudgetExhausted, CallFailed, InvalidInput
+from chargehand.supervise.budgets import Spending
 from chargehand.testing import Supervised
 
 CALLS: list[int] = []
@@ -149,3 +151,56 @@ async def test_a_nested_workflow_keeps_its_budget(supervised: Supervised) -> Non
     """A workflow's budget bounds what it spends also where another workflow calls it."""
     with pytest.raises(BudgetExhausted, match="The budget of the workflow has_a_bound_of_its_own at has_a_bound_of_its_own"):
         await supervised.run(calls_what_is_bounded())
+
+
+@agent(role="Thinks.", budget=Budget(tokens=10, on_exhaustion="ask"), ladder=[give_up()])
+async def asks_for_more(tokens: int) -> int:
+    """Spend more than is allowed, if a person says so."""
+    async with spending(model="stand-in", tokens_at_most=tokens) as block:
+        block.report(input=tokens)
+    return tokens
+
+
+@workflow
+async def may_get_more() -> int:
+    """Have an agent ask for more."""
+    return await asks_for_more(60)
+
+
+async def test_whether_to_go_on_is_answered_with_true_or_false(supervised: Supervised) -> None:
+    """Who types yes means yes: an answer that is neither true nor false is refused, before it counts as a no."""
+    run = await supervised.start(may_get_more())
+    for answer in ("yes", "maybe", 1, None):
+        with pytest.raises(DecisionRefused, match="true or false"):
+            await supervised.decide("question", Answer(answer))
+    await supervised.decide("question", Answer(True))
+    assert await run.result() == 60
+
+
+@workflow(budget=Budget(tokens=100))
+async def takes_back() -> int:
+    return await refunder(60) + await refunder(60)
+
+
+@agent(role="Reports less than nothing.", ladder=[retry(1), give_up()], retry_errors=Retry(attempts=1))
+async def refunder(tokens: int) -> int:
+    async with spending(model="stand-in", tokens_at_most=tokens) as spent:
+        CALLS.append(tokens)
+        spent.report(input=-tokens, output=0)
+    return tokens
+
+
+@pytest.mark.parametrize("wrong", [{"input": -1}, {"output": -1}, {"usd": "-0.01"}, {"usd": "NaN"}, {"usd": "much"}])
+def test_nobody_reports_less_than_nothing(wrong: dict[str, Any]) -> None:
+    """What cannot have been spent is refused with the amount, and what was reserved counts."""
+    block = Spending("stand-in")
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        block.report(**wrong)
+    assert block.spent is None
+
+
+async def test_an_agent_cannot_enlarge_its_budget(supervised: Supervised) -> None:
+    """A negative report fails the attempt and gives nothing back."""
+    with pytest.raises(CallFailed, match="negative: -60"):
+        await supervised.run(takes_back())
+    assert CALLS == [60]

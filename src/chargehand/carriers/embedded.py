@@ -122,6 +122,10 @@ class EmbeddedCarrier:
         """Say whether no run of this carrier is doing anything but wait for time or people."""
         return self._tasks.keys() == self._drivers.keys() and all(driver.at_rest for driver in self._drivers.values())
 
+    def in_flight(self) -> list[str]:
+        """Return run and path of every call that is being made now: what a drain waits for."""
+        return [f"{driver.row.id}/{path}" for driver in self._drivers.values() for path in driver.tasks if not driver.holds(path)]
+
     def dues(self, run: int) -> dict[str, float] | None:
         """Return what a run in memory waits for in time, by path; None when it is not in memory."""
         driver = self._drivers.get(run)

@@ -21,13 +21,8 @@ from chargehand.cli.unknown import refuse_entry
 from chargehand.cli.ways import article, how
 from chargehand.config import nearest
 from chargehand.durable import Waiting
-from chargehand.errors import (
-    EXIT_OK,
-    EXIT_REFUSED,
-    DecisionRefused,
-    InvalidInput,
-    UnknownEntry,
-)
+from chargehand.errors import DecisionRefused, InvalidInput, UnknownEntry
+from chargehand.statuses import EXIT_OK, EXIT_REFUSED
 from chargehand.supervise.decisions import Abandon, Answer, Approve, Decision, DoneByHand, Edit, Fail, NotDone, Redrive, Reject, Release
 from chargehand.supervisor import Supervisor
 
@@ -163,7 +158,10 @@ async def redrive(
     shown: Shown = None,
     wait: Wait = False,
 ) -> int:
-    """Try dead letters again: one, or a selection. A doubt is redriven only where its key makes that safe."""
+    """Try dead letters again: one, or a selection.
+
+    A doubt is redriven only where its key makes that safe, and never in a run that is being rolled back.
+    """
     selecting = workflow is not None or kind is not None or all_
     if (entry is None) == (not selecting):
         raise InvalidInput("redrive takes one ENTRY, or a selection by --workflow, --kind or --all.")
@@ -245,6 +243,8 @@ async def _decide(
         if not face.json:
             given = "" if decision.value is None else f" with {short_json(face.shown(decision.value), 300)}"
             face.say(f"{decision.name} by {one_line(by.id)}: {one_line(entry.id)}, {one_line(entry.title)}{given}")
+            if given and known is None:
+                face.note("Whether it fits is seen when a worker takes it up; with --code MODULE:WORKFLOW it is seen now.")
         mail = {"kind": "decision", "entry": entry.id, "decision": decision.name}
         return await posted(face, supervisor, row, mail, wait)
 
@@ -258,13 +258,22 @@ async def _entry(supervisor: Supervisor, named: str, decision: str, kinds: Seque
         if len(found) > 1:
             listed = ", ".join(one.id for one in found[:5])
             raise DecisionRefused(f"In run {named!r} {len(found)} entries can be decided so: {listed}. Name one.")
-        if not found:
+        alone = found or [one for one in waits if not kinds or one.kind in kinds]
+        if len(alone) != 1:
             await refuse_entry(supervisor, named, among=waits)
-        entry = found[0]
+        entry = alone[0]
     if decision not in entry.decisions or (kinds and entry.kind not in kinds):
         listed = "; ".join(f"chargehand {how(entry, one)}" for one in entry.decisions)
-        raise DecisionRefused(f"{entry.id!r} is {article(entry.kind)} and is not decided so. It can be decided by: {listed}.")
+        why = await _not_redriven(supervisor, entry) if (entry.kind, decision) == ("doubt", "redrive") else ""
+        raise DecisionRefused(f"{entry.id!r} is {article(entry.kind)} and is not decided so.{why} It can be decided by: {listed}.")
     return entry
+
+
+async def _not_redriven(supervisor: Supervisor, entry: Waiting) -> str:
+    """Return why a doubt cannot be redriven."""
+    if (await supervisor.row(entry.run_id)).status == "rolling back":
+        return " Its run is being rolled back, in which nothing is sent any more, also not under the same key."
+    return " Nothing keeps it from happening twice: it takes no idempotency_key, or its key is older than idempotent_for."
 
 
 def _edited(entry: Waiting, changes: Mapping[str, Any]) -> dict[str, Any]:

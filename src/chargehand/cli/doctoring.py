@@ -13,10 +13,12 @@ import typer
 import chargehand
 from chargehand.cli.forms import is_overdue
 from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.loading import look_beside, resources_at, workflow_at
 from chargehand.cli.safe import counted, one_line
 from chargehand.config import CHAIN_KEY
 from chargehand.durable import Worker
-from chargehand.errors import EXIT_FAILED, EXIT_OK, BadConfiguration, JournalCorrupt, WrongChainKey
+from chargehand.errors import BadConfiguration, ChargehandError, JournalCorrupt, WrongChainKey
+from chargehand.statuses import EXIT_FAILED, EXIT_OK
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"
@@ -39,8 +41,11 @@ def register(app: typer.Typer) -> None:
 
 
 async def doctor(face: Invocation) -> int:
-    """Look at configuration, journal, workers, runs that no live worker knows, and what waits. Leaves with 1 when something is bad."""
-    findings = [*_configuration(face)]
+    """Look at configuration, configured code, journal, workers, runs that no live worker knows, and what waits.
+
+    Imports the configured workflows and resources, as a worker does. Leaves with 1 when something is bad.
+    """
+    findings = [*_configuration(face), *_code(face)]
     has_key = _chain_key(face, findings)
     face.needs_journal()
     async with face.supervisor(work=False, signs=has_key) as supervisor:
@@ -72,6 +77,21 @@ def _configuration(face: Invocation) -> list[Finding]:
         found.append(Finding("ok", "principals", ", ".join(sorted(settings.principals))))
     else:
         found.append(Finding("look", "principals", "none are configured: whoever is logged in decides, without any role"))
+    return found
+
+
+def _code(face: Invocation) -> list[Finding]:
+    """Import what a worker would be given."""
+    settings, found = face.settings, list[Finding]()
+    look_beside(settings)
+    for about, references, load in (("workflows", settings.workflows, workflow_at), ("resources", settings.resources, resources_at)):
+        for reference in references:
+            try:
+                load(reference)
+            except ChargehandError as error:
+                found.append(Finding("bad", about, error.message))
+            else:
+                found.append(Finding("ok", about, f"{reference} can be imported"))
     return found
 
 

@@ -21,24 +21,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from chargehand.cli.given import json_lines
 from chargehand.cli.invocation import Invocation
 from chargehand.cli.loading import AnyWorkflow, call_of
-from chargehand.cli.resting import until_rest
+from chargehand.cli.reading import status_text
 from chargehand.cli.safe import as_json, counted, duration
 from chargehand.cli.writing import write_line, written_whole
 from chargehand.contracts import Codec
 from chargehand.durable import FINAL_STATUSES, RunRow
-from chargehand.errors import (
-    EXIT_FAILED,
-    EXIT_OK,
-    EXIT_PARKED,
-    EXIT_WAITING,
-    Erased,
-    InvalidInput,
-    RunConflict,
-    WrongEnvironment,
-    error_classes,
-)
+from chargehand.errors import Erased, InvalidInput, RunConflict, WrongEnvironment, error_classes
 from chargehand.failures import MAST, SYSTEM
+from chargehand.resting import until_rest
 from chargehand.starting import check_id
+from chargehand.statuses import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING
 from chargehand.supervise.call import Call
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
@@ -70,10 +62,14 @@ class Item:
 
 @dataclass
 class Outcome:
-    """What became of one item. `known`: it had ended before this command. `failure` is the class of a failure."""
+    """What became of one item. `failure` is the class of a failure.
+
+    `known`: it had ended before this command. `left`: an earlier command began it, and this one did not drive it.
+    """
 
     status: str
     known: bool = False
+    left: bool = False
     failure: str | None = None
     value: Any = None
     error: Any = None
@@ -105,13 +101,14 @@ async def run_each(
     began = time.monotonic()
     work = _Work(supervisor, batch, tally, tags, deadline, by)
     progress = _Shown(face, tally)
-    try:
-        async with supervisor:
-            with progress:
-                await work.all(items, progress)
-    finally:
-        if batch.out is not None:
-            _write(batch.out, items, tally)
+    async with face.driving(supervisor):
+        with progress:
+            new = await work.known(items, progress)  # what dies in here leaves --out as the last command wrote it
+            try:
+                await work.all(new, progress)
+            finally:
+                if batch.out is not None:
+                    _write(batch.out, items, tally)
     return _close(face, batch, items, tally, time.monotonic() - began)
 
 
@@ -127,8 +124,20 @@ class _Work:
         self.mine: set[str] = set()
         supervisor.carrier.only = self.mine
 
+    async def known(self, items: Sequence[Item], progress: _Shown) -> list[Item]:
+        """Take what the journal has of runs that have ended; return the other items. No threshold hides what is recorded."""
+        others: list[Item] = []
+        for item in items:
+            row = await self.supervisor.journal.run(item.id)
+            if row is None or row.status not in FINAL_STATUSES:
+                others.append(item)
+                continue
+            self.tally.note(item.id, await self._ended(item, row))
+            progress.step()
+        return others
+
     async def all(self, items: Sequence[Item], progress: _Shown) -> None:
-        """Keep `at_once` runs going until all rest, or too many have failed."""
+        """Keep `at_once` runs going until all rest, or too many have failed: then say how those stand that began before."""
         queue = iter(items)
         crews = [asyncio.create_task(self._crew(queue, progress)) for _ in range(min(self.batch.at_once, len(items)))]
         try:
@@ -136,18 +145,29 @@ class _Work:
         finally:
             for crew in crews:
                 crew.cancel()
+            await asyncio.gather(*crews, return_exceptions=True)
 
     async def _crew(self, queue: Iterator[Item], progress: _Shown) -> None:
         for item in queue:
             if self.too_many():
-                return
+                await self._begun(item)
+                continue
             self.tally.running += 1
             try:
                 self.tally.note(item.id, await self._one(item))
+            except BaseException:
+                self.tally.note(item.id, Outcome("interrupted"))
+                raise
             finally:
                 self.tally.running -= 1
                 self.mine.discard(item.id)
             progress.step()
+
+    async def _begun(self, item: Item) -> None:
+        """Note how a run stands that an earlier command began; nothing is started or driven."""
+        row = await self.supervisor.journal.run(item.id)
+        if row is not None:
+            self.tally.note(item.id, await self._ended(item, row) if row.status in FINAL_STATUSES else Outcome(status_text(row), left=True))
 
     def too_many(self) -> bool:
         """Say whether more have failed than are allowed, whatever becomes of the rest."""
@@ -155,16 +175,25 @@ class _Work:
         return bound is not None and self.tally.failed > bound * self.tally.total
 
     async def _one(self, item: Item) -> Outcome:
-        supervisor = self.supervisor
-        before = await supervisor.journal.run(item.id)
-        known = before is not None and before.status in FINAL_STATUSES
         self.mine.add(item.id)
+        refused = await self._refused(item)
+        return refused or await self._outcome(item, await until_rest(self.supervisor, item.id))
+
+    async def _ended(self, item: Item, row: RunRow) -> Outcome:
+        """Return what became of a run that had ended before this command, unless it is another one of the same id."""
+        return await self._refused(item) or await self._outcome(item, row, known=True)
+
+    async def _refused(self, item: Item) -> Outcome | None:
+        """Start an item's run, which does nothing when it is there already; return why that was refused."""
         try:
-            await supervisor.start(item.call, item.id, tags=self.tags, deadline=self.deadline, by=self.by)
+            await self.supervisor.start(item.call, item.id, tags=self.tags, deadline=self.deadline, by=self.by)
         except (RunConflict, WrongEnvironment) as error:
             return Outcome("refused", failure=error.code, error={"code": error.code, "message": error.message})
-        row = await until_rest(supervisor, item.id)
-        return await _outcome(supervisor, row, known, item.call.definition.contract.result, keep=self.batch.out is not None)
+        return None
+
+    async def _outcome(self, item: Item, row: RunRow, *, known: bool = False) -> Outcome:
+        codec = item.call.definition.contract.result
+        return await _outcome(self.supervisor, row, known, codec, keep=self.batch.out is not None)
 
 
 async def _outcome(supervisor: Supervisor, row: RunRow, known: bool, codec: Codec, *, keep: bool) -> Outcome:
@@ -172,7 +201,7 @@ async def _outcome(supervisor: Supervisor, row: RunRow, known: bool, codec: Code
     if row.status == "completed":
         return Outcome("completed", known, value=await _value(supervisor, row, codec) if keep else None)
     if row.status not in FINAL_STATUSES:
-        return Outcome(row.status if row.status != "parked" else f"parked ({row.reason})")
+        return Outcome(status_text(row))
     (last,) = await loaded(supervisor.journal, row.number, after=row.seq - 1)
     error = last.payload.get("e") or {}
     return Outcome(row.status, known, failure=failure_class(error), error=error)
@@ -307,6 +336,7 @@ def _close(face: Invocation, batch: Batch, items: Sequence[Item], tally: Tally, 
     counts = Counter(outcome.failure or outcome.status for outcome in outcomes.values())
     failures = {outcome.failure for outcome in outcomes.values() if outcome.failure}
     known = sum(outcome.known for outcome in outcomes.values())
+    driven = sum(not (outcome.known or outcome.left) for outcome in outcomes.values())
     not_started = len(items) - len(outcomes)
     status = _status(batch, tally)
     if face.json:
@@ -324,7 +354,7 @@ def _close(face: Invocation, batch: Batch, items: Sequence[Item], tally: Tally, 
     rows = [(name, count, "" if name not in failures else _meaning(name), examples[name]) for name, count in counts.most_common()]
     rows += [("not started", not_started, "too many failed", "")] if not_started else []
     face.table(("outcome", "runs", "meaning", "example"), rows, styles=lambda row: "red" if row[0] in failures else "")
-    face.note(f"{counted(len(items), 'item')} in {duration(seconds)}; {known} had ended before, {len(outcomes) - known} were driven now")
+    face.note(f"{counted(len(items), 'item')} in {duration(seconds)}; {known} had ended before, {driven} were driven now")
     return status
 
 

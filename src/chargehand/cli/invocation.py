@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Annotated, Any, get_args
@@ -38,6 +38,7 @@ except ImportError:  # pragma: no cover - Windows has no such table
     pwd = None  # type: ignore[assignment]
 
 Row = Sequence[object]
+_NAMED = 5
 _NARROW = 10
 """Characters that a column of a table needs at least, if it has so many."""
 
@@ -56,7 +57,10 @@ class Invocation:
 
     def say(self, text: object = "", style: str | None = None) -> None:
         """Print a line of the answer. Foreign text is made safe."""
-        self.out.print(Text(plain(text), style or ""), soft_wrap=True)
+        if self.out.is_terminal:
+            self.out.print(Text(plain(text), style or ""), soft_wrap=True)
+        else:  # no colours, no widths: a timeline of ten thousand events takes half the CPU this way
+            self.raw(plain(text))
 
     def note(self, text: object, style: str | None = None) -> None:
         """Print a line about the work, unless the answer is JSON."""
@@ -156,6 +160,20 @@ class Invocation:
             chain_key=settings.chain_key() if work or signs else b"",
         )
 
+    @asynccontextmanager
+    async def driving(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """Open a supervisor that drives runs; when Ctrl-C comes, say at once what is waited for, and how not to wait."""
+        async with supervisor:
+            try:
+                yield
+            except asyncio.CancelledError:
+                flying = supervisor.carrier.in_flight() if supervisor.carrier is not None else []
+                if flying:
+                    more = f" and {len(flying) - _NAMED}" if len(flying) > _NAMED else ""
+                    calls = f"{', '.join(map(one_line, flying[:_NAMED]))}{more}"
+                    self.note(f"Interrupted. Calls in flight may settle: {calls}. Ctrl-C again leaves at once.", "yellow")
+                raise
+
     def needs_journal(self) -> None:
         """Raise `JournalError` when there is no journal to read; a file that is none is left as it is."""
         refuse_no_journal_at(self.settings.journal)
@@ -203,6 +221,13 @@ class Invocation:
         makes = f"`chargehand principal NAME --role {quoted(role)}` asks for a secret and prints the lines to put there."
         return f"No principal has it: roles are given by [principals.NAME] in {where}. {makes}"
 
+    def as_whom(self, role: str | None) -> str:
+        """Return the option that names who decides: the only principal that may, else a place for the name; nothing where none is needed."""
+        if not self.settings.principals or "CHARGEHAND_PRINCIPAL" in self.variables:
+            return ""
+        fit = [name for name, principal in sorted(self.settings.principals.items()) if role is None or role in principal.roles]
+        return f" --as {quoted(fit[0])}" if len(fit) == 1 else " --as NAME"
+
     def _secret(self, name: str) -> str:
         given = self.variables.get("CHARGEHAND_SECRET")
         if given is not None:
@@ -222,7 +247,7 @@ def asking() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print(file=sys.stderr)  # the prompt's line ends here
         raise
     finally:
@@ -296,8 +321,10 @@ def _with_common_options(body: Body) -> Callable[..., int]:
         options = {key: common[key] for key in ("journal", "environment")}
         options |= {key: given.pop(key) for key in settable & given.keys()}
         settings = settings_from(options=options, variables=variables)
-        outcome = body(Invocation(settings, common["json"], variables), **given)
-        status = asyncio.run(_awaited(outcome)) if inspect.iscoroutine(outcome) else outcome
+        face = Invocation(settings, common["json"], variables)
+        with redirect_stdout(sys.stderr):  # what the user's code prints, when imported or run, is no part of the answer
+            outcome = body(face, **given)
+            status = asyncio.run(_awaited(outcome)) if inspect.iscoroutine(outcome) else outcome
         return int(status or 0)  # type: ignore[arg-type]
 
     update_wrapper(invoke, body)

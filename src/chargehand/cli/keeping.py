@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import re
 import sys
 import time
@@ -24,8 +25,9 @@ from chargehand.cli.writing import write_line, written_whole
 from chargehand.config import hash_secret
 from chargehand.demo import run_demo
 from chargehand.durable import ChainLink, RunRow
-from chargehand.errors import EXIT_JOURNAL, EXIT_OK, BadConfiguration, InvalidInput, JournalCorrupt
-from chargehand.supervise.log import loaded, long_value, references
+from chargehand.errors import BadConfiguration, InvalidInput, JournalCorrupt
+from chargehand.statuses import EXIT_JOURNAL, EXIT_OK
+from chargehand.supervise.log import long_value, references
 from chargehand.supervisor import Supervisor
 
 PANEL = "Keep"
@@ -234,10 +236,11 @@ async def export(
 
 async def _export_run(face: Invocation, supervisor: Supervisor, row: RunRow, file: TextIO) -> None:
     write_line(file, {"kind": "run", **run_form(row, face.shown)})
-    records = {record.seq: record for record in await supervisor.journal.load(row.number)}
-    for event in await loaded(supervisor.journal, row.number):
-        if event.seq in records:
-            write_line(file, face.shown(record_form(row.id, records[event.seq], event)))
+    for record in await supervisor.journal.load(row.number):
+        event = record.event()
+        for name, digest in references(event.payload).items():
+            event.payload[name] = json.loads(await long_value(supervisor.journal, row.number, event.seq, digest))
+        write_line(file, face.shown(record_form(row.id, record, event)))
 
 
 def _written(out: str | None, face: Invocation) -> AbstractContextManager[TextIO]:

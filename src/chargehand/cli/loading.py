@@ -78,7 +78,7 @@ def resources_for(workflows: Iterable[AnyWorkflow], references: Sequence[str]) -
 
     Of two that make the same kind of thing, the one that is named counts.
     """
-    named = [resource for reference in references for resource in _resources_at(reference)]
+    named = [resource for reference in references for resource in resources_at(reference)]
     modules = {definition.function.__module__ for definition in reachable(list(workflows))}
     beside = [
         value for name in sorted(modules) for value in vars(sys.modules.get(name, ModuleType(name))).values() if isinstance(value, Resource)
@@ -89,7 +89,8 @@ def resources_for(workflows: Iterable[AnyWorkflow], references: Sequence[str]) -
     return list(found.values())
 
 
-def _resources_at(reference: str) -> list[Resource[Any]]:
+def resources_at(reference: str) -> list[Resource[Any]]:
+    """Return the resources that ``module:name`` names: one, or a list of them."""
     module_name, _, name = reference.rpartition(":")
     if not module_name or not name:
         raise BadConfiguration(f"This names no resources: {reference!r}. Write module:name of a Resource or of a list of them.")

@@ -19,7 +19,8 @@ import typer
 import chargehand
 from chargehand.cli import deciding, inbox, keeping, reading, reference, replaying, running, steering, working
 from chargehand.cli.safe import as_json, one_line, plain
-from chargehand.errors import EXIT_DEFECT, EXIT_USAGE, ChargehandError, InvalidInput, exit_status
+from chargehand.errors import ChargehandError, InvalidInput
+from chargehand.statuses import EXIT_DEFECT, EXIT_USAGE, exit_status
 
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141

@@ -12,7 +12,7 @@ from chargehand.cli.forms import run_form
 from chargehand.cli.invocation import Invocation
 from chargehand.cli.safe import one_line
 from chargehand.durable import RunRow
-from chargehand.errors import EXIT_OK, EXIT_REFUSED, EXIT_WAITING
+from chargehand.statuses import EXIT_OK, EXIT_REFUSED, EXIT_WAITING
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 

@@ -15,6 +15,7 @@ from chargehand.cli.loading import code_of
 from chargehand.cli.safe import as_json, counted, duration, moment, one_line, short_json
 from chargehand.cli.timeline import line_of, style_of
 from chargehand.cli.unknown import run_named
+from chargehand.cli.ways import quoted, verb
 from chargehand.config import nearest
 from chargehand.core.account import Account, account_of
 from chargehand.core.history import History
@@ -275,9 +276,12 @@ def _show_waits(face: Invocation, waits: Sequence[Waiting]) -> None:
     if not waits:
         return
     face.say()
-    face.say("Waits for a person", "bold")
+    face.say(f"Waits for a person; `chargehand inbox {quoted(waits[0].run_id)}` shows it whole", "bold")
     for entry in waits:
-        face.say(one_line(f"{entry.id}  {entry.kind}: {one_line(entry.title, 200)}  ({', '.join(entry.decisions)})"), "yellow")
+        face.say(
+            one_line(f"{entry.id}  {entry.kind}: {one_line(entry.title, 200)}  ({', '.join(verb(entry, one) for one in entry.decisions)})"),
+            "yellow",
+        )
 
 
 def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, unknown: str) -> None:

@@ -10,13 +10,14 @@ import typer
 
 from chargehand.cli.invocation import Invocation, command
 from chargehand.config import VARIABLES_ONLY
-from chargehand.errors import EXITS
+from chargehand.statuses import EXITS
 
 _HEAD = """# Command line
 
 This page is generated: `chargehand reference > docs/cli.md`.
 
-Every command answers on standard output and tells about the work on standard error. On a terminal it is coloured and
+Every command answers on standard output and tells about the work on standard error, where also goes what your own code
+prints; what a workflow prints comes again with each replay of its run. On a terminal it is coloured and
 shows progress; piped it is plain. `--json` gives the whole answer as JSON, and an error as one JSON object on standard
 error. Text that agents and services wrote is printed without terminal control, and without the values that
 [`redact`](configuration.md#redact) names; the value that `run` prints is your workflow's own and is not redacted.

@@ -13,9 +13,9 @@ from chargehand.cli.loading import workflows_at
 from chargehand.cli.reading import damaged, status_text
 from chargehand.cli.safe import counted, one_line
 from chargehand.cli.unknown import run_named
-from chargehand.durable import RunRow
-from chargehand.errors import EXIT_OK, EXIT_PARKED
+from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.events import Event
+from chargehand.statuses import EXIT_OK, EXIT_PARKED
 from chargehand.supervise.check import Check, Replayed
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
@@ -39,15 +39,20 @@ async def check_replay(
 ) -> int:
     """Replay every unfinished run of these workflows against the code as it is now, executing nothing.
 
-    Lists every call that the code no longer makes as it was recorded. Leaves with 4 when a run would park.
+    Lists every call that the code no longer makes as it was recorded. Leaves with 4 when a run would park. A run that makes a
+    new call before it comes to what is recorded cannot be told yet: it goes on, or parks there before any effect is sent.
     """
     definitions = workflows_at(workflows or (), face.settings)
     results: list[tuple[RunRow, Replayed]] = []
+    ended: list[RunRow] = []
     unknown = 0
     face.needs_journal()
     async with face.supervisor(definitions, work=False) as supervisor:
         with face.working("replaying") as step:
             async for row in _unfinished(face, supervisor, run or ()):
+                if row.status in FINAL_STATUSES:
+                    ended.append(row)
+                    continue
                 if row.workflow not in supervisor.workflows:
                     unknown += 1
                     continue
@@ -61,6 +66,7 @@ async def check_replay(
                 "checked": len(results),
                 "bad": len(bad),
                 "other_workflows": unknown,
+                "ended": [row.id for row in ended],
                 "runs": [_form(face, row, found) for row, found in results],
             }
         )
@@ -73,7 +79,13 @@ async def check_replay(
                     f"{one_line(', '.join(found.unreached))}. If it no longer asks for it, the run will park there.",
                     "yellow",
                 )
-        face.say(f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad)} go on, {len(bad)} would park")
+        open = sum(1 for _, found in results if found.unreached)
+        untold = f", {open} cannot be told yet" if open else ""
+        face.say(
+            f"{counted(len(results), 'unfinished run')} checked: {len(results) - len(bad) - open} go on, {len(bad)} would park{untold}"
+        )
+        for row in ended:
+            face.note(f"Not checked: {row.id} has ended, it is {row.status}. Nothing of it is run again.")
         if unknown:
             face.note(f"Not checked, of other workflows: {counted(unknown, 'unfinished run')}.")
     return EXIT_PARKED if bad else EXIT_OK

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import chargehand
 from chargehand.cli import each
 from chargehand.cli.forms import entry_form, run_form
 from chargehand.cli.given import json_given, percent_given, seconds_given, tags_given
+from chargehand.cli.ignored import ignored_on
+from chargehand.cli.inbox import bounds
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
 from chargehand.cli.reading import tell
-from chargehand.cli.resting import signals_waited_for, until_rest
-from chargehand.cli.safe import as_json, duration, one_line, short_json
+from chargehand.cli.safe import as_json, counted, duration, one_line, short_json
 from chargehand.cli.timeline import verdicts_told
 from chargehand.cli.ways import quoted, told
 from chargehand.durable import FINAL_STATUSES, RunRow, Waiting
-from chargehand.errors import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING, ChargehandError, Failure, InvalidInput, RunConflict
+from chargehand.errors import ChargehandError, Failure, InvalidInput, RunConflict
+from chargehand.resting import signals_waited_for, until_rest
+from chargehand.statuses import EXIT_FAILED, EXIT_OK, EXIT_PARKED, EXIT_WAITING
 from chargehand.supervise.call import Call
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
 PANEL = "Run"
 _AT_ONCE = 10
+_FRAME = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+)', re.MULTILINE)
+"""A frame of a traceback as Python prints it."""
 
 Resources = Annotated[
     list[str] | None,
@@ -115,7 +124,7 @@ async def run(
 async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id: str, options: _Options, stay: bool) -> int:
     assert supervisor.carrier is not None
     supervisor.carrier.only = {id}
-    async with supervisor:
+    async with face.driving(supervisor):
         try:
             await supervisor.start(call, id, tags=options.tags, deadline=options.deadline, by=options.by)
         except RunConflict as conflict:
@@ -126,7 +135,11 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
         finally:
             await _stop(telling)
         waits = await supervisor.waiting(run_id=id)
-        signals = [] if row.status in FINAL_STATUSES else signals_waited_for(await loaded(supervisor.journal, row.number))
+        waiting = _WaitsFor(waits, [], {})
+        if row.status not in FINAL_STATUSES:
+            events = await loaded(supervisor.journal, row.number)
+            ignored = {entry.id: why for entry in waits if (why := ignored_on(entry, events)) is not None}
+            waiting = _WaitsFor(waits, signals_waited_for(events), ignored)
         if row.status == "completed":
             value = call.definition.contract.result.to_json(await supervisor.outcome(row, call.definition.contract.result))
             return _completed(face, row, value)
@@ -136,7 +149,7 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
                 await supervisor.outcome(row)
             except ChargehandError as error:
                 failure = error
-    return _not_completed(face, row, waits, signals, failure)
+    return _not_completed(face, row, waiting, failure)
 
 
 def _explained(face: Invocation, conflict: RunConflict) -> RunConflict:
@@ -156,51 +169,79 @@ def _completed(face: Invocation, row: RunRow, value: Any) -> int:
     return EXIT_OK
 
 
-def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str], failure: ChargehandError | None) -> int:
+@dataclass(frozen=True)
+class _WaitsFor:
+    """What a run waits for: entries, signals, and by entry why the last decision on it changed nothing."""
+
+    entries: list[Waiting]
+    signals: list[str]
+    ignored: dict[str, str]
+
+
+def _not_completed(face: Invocation, row: RunRow, waiting: _WaitsFor, failure: ChargehandError | None) -> int:
     """Say how the run stands, and what can be done."""
     if face.json:
         record = failure.record() if isinstance(failure, Failure) else None if failure is None else {"message": failure.message}
-        shown = [face.shown(entry_form(entry, row.updated)) for entry in waits]
-        face.answer({"run": run_form(row, face.shown), "error": record, "waiting": shown, "signals": signals})
+        shown = [face.shown(entry_form(entry, row.updated)) for entry in waiting.entries]
+        about = {"waiting": shown, "signals": waiting.signals, "ignored": waiting.ignored}
+        face.answer({"run": run_form(row, face.shown), "error": record, **about})
     elif failure is not None:
-        standing = f" {row.standing} effects stand." if row.standing else ""
+        standing = f" {counted(row.standing, 'effect stands', 'effects stand')}." if row.standing else ""
         face.note(
             f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red"
         )
     else:
-        _say_what_waits(face, row, waits, signals)
+        _say_what_waits(face, row, waiting)
     if row.status in ("failed", "cancelled"):
         return EXIT_FAILED
     return EXIT_WAITING if row.status == "waiting" else EXIT_PARKED
 
 
-def _say_what_waits(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str]) -> None:
+def _say_what_waits(face: Invocation, row: RunRow, waiting: _WaitsFor) -> None:
     lives = face.settings.journal != "memory:"
     face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
-    for entry in waits:
-        face.note(f"{entry.kind}: {one_line(entry.title)}{_why(entry)}", "yellow")
-        for way in told(entry) if lives else ():
+    now = time.time()
+    for entry in waiting.entries:
+        bound = ", ".join(bounds(entry, now))
+        face.note(f"{entry.kind}{f' {bound}' if bound else ''}: {one_line(entry.title)}{_why(entry)}", "yellow")
+        if entry.role:
+            face.note(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}")
+        if entry.id in waiting.ignored:
+            face.note(f"  {waiting.ignored[entry.id]}", "red")
+        for way in told(entry, face.as_whom(entry.role)) if lives else ():
             face.note(f"  {way}", "cyan")
-    for name in signals:
+    for name in waiting.signals:
         face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
         if lives:
             face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
     if lives:
-        face.note("Then run the same command again, or keep a `chargehand worker` running.")
+        whole = f"`chargehand inbox {quoted(row.id)}` shows it whole. " if waiting.entries else ""
+        face.note(f"{whole}Once decided, run the same command again, or keep a `chargehand worker` running.")
     else:
         face.note("The journal memory: ends with this command, and the run with it. Give --journal FILE, so that somebody can decide.")
 
 
 def _why(entry: Waiting) -> str:
     """Return why something waits, as far as the entry says."""
-    if entry.kind == "escalation" and (said := verdicts_told(entry.shows)):
-        return f": {one_line(said, 300)}"
+    if entry.kind == "escalation":
+        error = entry.shows.get("error")
+        said = one_line(error.get("message") or error.get("type"), 300) if isinstance(error, Mapping) else ""
+        parts = [one_line(entry.shows.get("why") or ""), one_line(verdicts_told(entry.shows), 300), said]
+        return "".join(f": {part}" for part in parts if part)
     if entry.kind == "diverged":
         return f": recorded is {one_line(entry.shows.get('recorded'), 300)}; the code asks for {one_line(entry.shows.get('code'), 300)}"
-    why = entry.shows.get("why") or entry.shows.get("error") or entry.shows.get("code") or ""
+    why = next((entry.shows[name] for name in ("why", "error", "failure", "code") if entry.shows.get(name)), "")
     if isinstance(why, Mapping):
         why = why.get("message") or ""
-    return f": {one_line(why, 300)}" if why else ""
+    place = _place(str(entry.shows.get("traceback") or ""))
+    return (f": {one_line(why, 300)}" if why else "") + (f" ({one_line(place)})" if place else "")
+
+
+def _place(traceback: str) -> str:
+    """Return file and line of the user's code in a traceback, as far as it goes; nothing when there is none."""
+    ours = str(Path(chargehand.__file__).parent)
+    frames = [found for found in _FRAME.finditer(traceback) if not found["file"].startswith(ours)]
+    return f"{frames[-1]['file']}:{frames[-1]['line']}" if frames else ""
 
 
 async def _tell_progress(face: Invocation, supervisor: Supervisor, id: str) -> None:

@@ -10,11 +10,13 @@ import datetime
 import json
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
 _LONG_BYTES = 1000
 """From here on a value that is cut is shown with its size."""
+_SHORT_KEY_CHARS = 100
 
 _ESCAPES = re.compile(
     r"""
@@ -34,6 +36,10 @@ _CONTROLS = re.compile(
 """What is left of control characters, and what would show a text as another than it is: shown as a mark."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+"""Made once: `json.dumps` makes one for each call that is not by its defaults."""
+
+
 def plain(text: object) -> str:
     """Return foreign text as it may be printed: no escape sequences, no control characters but line breaks and tabs."""
     return _CONTROLS.sub("\ufffd", _ESCAPES.sub("", str(text).replace("\r\n", "\n")))
@@ -47,7 +53,7 @@ def one_line(text: object, limit: int | None = None) -> str:
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return JSON text that a terminal may print: control characters are written as escapes of JSON."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    text = _ENCODER.encode(value) if indent is None else json.dumps(value, ensure_ascii=False, indent=indent, default=str)
     return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
@@ -62,15 +68,22 @@ def short_json(value: Any, limit: int = 160) -> str:
 
 def redacted(value: Any, names: Collection[str]) -> Any:
     """Return a JSON value in which the values of these keys, and of keys that end in them, are replaced by a mark."""
-    return _redacted(value, frozenset(_key(name) for name in names))
+    return _redacted(value, _keys(tuple(names)))
 
 
 def _redacted(value: Any, names: frozenset[str]) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, (str, int, float)):  # most values; asked first, because `Mapping` takes long to ask for
+        return value
+    if isinstance(value, (dict, Mapping)):
         return {key: REDACTED if item is not None and _hidden(str(key), names) else _redacted(item, names) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_redacted(item, names) for item in value]
     return value
+
+
+@lru_cache(maxsize=8)
+def _keys(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_key(name) for name in names)
 
 
 def _key(name: str) -> str:
@@ -78,8 +91,16 @@ def _key(name: str) -> str:
 
 
 def _hidden(name: str, names: frozenset[str]) -> bool:
+    return _short_is_hidden(name, names) if len(name) <= _SHORT_KEY_CHARS else _is_hidden(name, names)
+
+
+def _is_hidden(name: str, names: frozenset[str]) -> bool:
     key = _key(name)
     return key in names or any(key.endswith("_" + hidden) for hidden in names)
+
+
+_short_is_hidden = lru_cache(maxsize=4096)(_is_hidden)
+"""An export asks for the same few names a million times. Long names are foreign and not worth their memory."""
 
 
 def holds_mark(value: Any) -> bool:

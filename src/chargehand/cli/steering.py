@@ -12,12 +12,12 @@ from chargehand.cli.fitting import Code, knowing, signal_fits
 from chargehand.cli.given import json_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.posting import PANEL, As, Wait, posted
-from chargehand.cli.resting import signals_waited_for
 from chargehand.cli.safe import one_line
 from chargehand.cli.unknown import run_named
 from chargehand.config import nearest
 from chargehand.durable import FINAL_STATUSES, RunRow
 from chargehand.errors import DecisionRefused, InvalidInput
+from chargehand.resting import signals_waited_for
 from chargehand.supervise.log import loaded
 from chargehand.supervisor import Supervisor
 
@@ -78,7 +78,11 @@ async def resume(
     run: Run,
     accept: Annotated[
         list[str] | None,
-        typer.Option("--accept", metavar="PATH", help="The code as it is now is right about this call. May be given again."),
+        typer.Option(
+            "--accept",
+            metavar="PATH",
+            help="Go on with the code as it is now: what the call gave is kept, and what was never sent is asked for anew. May be given again.",
+        ),
     ] = None,
     as_: As = None,
     wait: Wait = False,

@@ -137,16 +137,25 @@ def _spent(payload: Payload) -> str:
     return f"may spend{model} up to {reserve.get('tokens', 0)} tokens"
 
 
+def _resumed(payload: Payload) -> str:
+    if payload.get("pivot"):
+        return f"decided{_by(payload)}: {_chosen(payload['pivot'])}"
+    accepted = f", accepting {', '.join(one_line(path) for path in payload['accept'])}" if payload.get("accept") else ""
+    return f"goes on{_by(payload)}{accepted}"
+
+
+def _chosen(decision: Any) -> str:
+    """Return what a person chose for a run, or a scope of it, that failed after a final effect."""
+    return {"undo": "undo what can be undone", "leave": "leave what stands"}.get(str(decision), one_line(decision))
+
+
 _TOLD: dict[str, Callable[[Payload], str]] = {
     "run.started": _started,
     "run.completed": lambda payload: f"completed: {_value(payload.get('v'))}",
     "run.failed": lambda payload: f"failed: {_error(payload)}",
     "run.cancelled": lambda payload: f"cancelled: {_error(payload)}",
     "run.parked": _parked,
-    "run.resumed": lambda payload: (
-        f"goes on{_by(payload)}"
-        + (f", accepting {', '.join(one_line(path) for path in payload['accept'])}" if payload.get("accept") else "")
-    ),
+    "run.resumed": _resumed,
     "run.rolling_back": lambda payload: f"rolls back: {_error(payload)}",
     "run.pivoted": lambda payload: "failed after a final effect; a person decides",
     "cancel.requested": lambda payload: f"cancel asked{_by(payload)}{_because(payload)}",
@@ -188,6 +197,7 @@ _TOLD: dict[str, Callable[[Payload], str]] = {
     "effect.edited": lambda payload: f"arguments changed{_by(payload)}: {_value(payload.get('args'))}",
     "effect.redriven": lambda payload: f"redriven{_by(payload)}",
     "effect.failed": lambda payload: f"failed: {_error(payload)}",
+    "scope.decided": lambda payload: f"decided{_by(payload)}: {_chosen(payload.get('do'))}",
     "scope.rolling_back": lambda payload: f"rolls back: {_error(payload)}",
     "undo.intended": lambda payload: f"undo, try {payload.get('try')}",
     "undo.tried": lambda payload: f"undo, try {payload.get('try')} failed: {_error(payload)}{_next(payload)}",

@@ -46,6 +46,9 @@ _MEANS: dict[tuple[str, str], str] = {
     ("undo letter", "redrive"): "try to undo it again",
     ("undo letter", "done"): "somebody has undone it by hand",
     ("undo letter", "abandon"): "it stands",
+    ("letter", "go on"): "do again what failed, and what was undone because of it",
+    ("letter", "undo"): "undo what can be undone; the run fails",
+    ("letter", "leave"): "what stands is left so; the run fails",
     ("doubt", "done"): "it happened, and this came of it",
     ("doubt", "not-done"): "it did not happen",
     ("doubt", "redrive"): "send it again under the same key",
@@ -77,15 +80,26 @@ def ways(entry: Waiting) -> list[Way]:
         found.append(Way(command, means))
         path = entry.shows.get("path") if (kind, decision) == ("diverged", "resume") else None
         if path:
-            found.append(Way(f"{command} --accept {quoted(str(path))}", "the code as it is now is right about this call"))
+            found.append(
+                Way(
+                    f"{command} --accept {quoted(str(path))}",
+                    "go on with the code as it is now: what this call gave is kept; what was never sent is asked for anew",
+                )
+            )
     return found
 
 
-def told(entry: Waiting) -> list[str]:
-    """Return a line for each way: the command, and behind a # what it means."""
-    found = ways(entry)
-    width = max((len(way.command) for way in found), default=0)
-    return [f"{way.command:{width}}  # {way.means}" if way.means else way.command for way in found]
+def told(entry: Waiting, as_: str = "") -> list[str]:
+    """Return a line for each way: the command with who decides, and behind a # what it means."""
+    found = [(f"{way.command}{as_}", way.means) for way in ways(entry)]
+    width = max((len(command) for command, _ in found), default=0)
+    return [f"{command:{width}}  # {means}" if means else command for command, means in found]
+
+
+def verb(entry: Waiting, decision: str) -> str:
+    """Return the command that makes a decision, without what it is given."""
+    pattern = _EDITS.get(entry.kind, _COMMANDS["edit"]) if decision == "edit" else _COMMANDS.get(decision, decision)
+    return " ".join(word for word in pattern.split() if word not in ("{id}", "{run}", "JSON", "--reason", "TEXT"))
 
 
 def how(entry: Waiting, decision: str) -> str:

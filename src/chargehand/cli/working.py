@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from chargehand.carriers.process import collect_less_often
 from chargehand.cli.given import seconds_given
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import resources_for, workflows_at
@@ -53,6 +54,7 @@ async def worker(
     supervisor = face.supervisor(definitions, resources_for(definitions, [*(resources or ()), *settings.resources]), work=True)
     stop = _stop_signal()
     await supervisor.__aenter__()
+    collect_less_often()
     _announce(face, supervisor, "started")
     try:
         await _until_stopped(supervisor, stop)

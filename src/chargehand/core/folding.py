@@ -33,7 +33,7 @@ def _run_resumed(history: History, event: Event) -> None:
         history.pivot_choice = event.payload["pivot"]
         return
     history.parked = None
-    history.accepted.update(event.payload.get("accept", ()))
+    history.accept(event.payload.get("accept", ()))
     if event.payload.get("again") is not None:
         history.forget(event.payload["again"])
 

@@ -85,6 +85,11 @@ class History:
         within = (prefix + "/", prefix + "!")
         return sum([spent for name, spent in self.reserved.items() if not prefix or name.startswith(within)], Spent())
 
+    @property
+    def has_effects(self) -> bool:
+        """Say whether the run has asked for an effect."""
+        return bool(self._effects)
+
     def call(self, path: str) -> CallState:
         """Return the call at a path, noting it when it is new."""
         state = self.calls.get(path)
@@ -130,6 +135,28 @@ class History:
                     del self.calls[name]
                 elif state.stage in _MADE_ANEW:
                     self.anew(name)
+
+    def unsent(self, path: str) -> bool:
+        """Say whether a call at a path was asked for and nothing of it was sent yet, nor has it an answer."""
+        state = self.calls.get(path)
+        if isinstance(state, EffectState):
+            return state.settled is None and not state.ever_intended
+        return isinstance(state, AgentState) and state.settled is None and not self.effects(path)
+
+    def accept(self, paths: Iterable[str]) -> None:
+        """Take the code as it is now as right about these calls. What has an answer keeps it, what was begun is carried to its end
+        as it was recorded; what was only asked for is asked for anew, as the code asks now."""
+        for path in paths:
+            self.accepted.add(path)
+            if not self.unsent(path):
+                continue
+            state = self.calls.pop(path)
+            if isinstance(state, EffectState):
+                del self._effects[path]
+                self.effect_moved(path)
+                self.effect(path).generation = state.generation
+            else:
+                self.agent(path)
 
     def _ask_again(self) -> None:
         """Put what waited for a person back to where it is asked: the rollback withdrew every entry that was open when it began."""

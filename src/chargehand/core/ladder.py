@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chargehand.errors import DefinitionError
-from chargehand.limits import Seconds, seconds
+from chargehand.limits import Seconds, positive_seconds
 
 Step = Literal["retry", "reassign", "escalate", "fall back", "give up"]
 
@@ -33,6 +33,8 @@ def retry(n: int) -> Rung:
 
 def reassign(agent: Any, attempts: int = 1) -> Rung:
     """Give the task to another agent, best of another model family, for so many attempts."""
+    if attempts < 1:
+        raise DefinitionError(f"reassign(…, attempts={attempts}) asks the other agent for nothing. Give at least 1 attempt.")
     return Rung("reassign", attempts=attempts, to=agent)
 
 
@@ -43,7 +45,8 @@ def escalate(to: str | None = None, within: Seconds | None = None, otherwise: Ru
     """
     if otherwise is not None and otherwise.step not in ("fall back", "give up"):
         raise DefinitionError(f"escalate(otherwise=…) is fall_back(…) or give_up(), not {otherwise.step}. Make it a rung of its own.")
-    return Rung("escalate", to=to, within_seconds=None if within is None else seconds(within), otherwise=otherwise)
+    bound = None if within is None else positive_seconds(within, "escalate(within=…)")
+    return Rung("escalate", to=to, within_seconds=bound, otherwise=otherwise)
 
 
 def fall_back(value: Any) -> Rung:
@@ -61,7 +64,9 @@ DEFAULT_LADDER: Ladder = (retry(3), escalate())
 
 
 def checked_ladder(rungs: Sequence[Rung]) -> Ladder:
-    """Return the ladder. Raises `DefinitionError` when a rung can never be reached."""
+    """Return the ladder. Raises `DefinitionError` when it has no rung, or one that can never be reached."""
+    if not rungs:
+        raise DefinitionError("A ladder without a rung says nothing of a rejected output. Write ladder=[give_up()], or leave it out.")
     for position, rung in enumerate(rungs):
         if not isinstance(rung, Rung):
             raise DefinitionError(f"A ladder is made of retry, reassign, escalate, fall_back and give_up, not {rung!r}.")

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chargehand.core.identity import Scope
+from chargehand.core.leaving import is_of_host
 from chargehand.errors import ControlSignal, ForeignAwait, Unloading
 
 
@@ -173,9 +174,11 @@ class Trampoline:
         except StopIteration as stop:
             self._end(branch, True, stop.value)
             return
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
+            if isinstance(error, SystemExit) and is_of_host(error):
+                raise
             self._end(branch, False, error)
             return
         finally:

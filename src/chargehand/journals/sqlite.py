@@ -54,7 +54,7 @@ from chargehand.journals.workers import Workers
 from chargehand.journals.writer import Writer
 
 LOOK_UP_EVENTS = 500
-"""A load of more events than this goes to a thread."""
+"""A load or a proof of more events than this goes to a thread: a change of threads costs more than proving a short run."""
 
 CHECKPOINT_PAGES = 4000
 """Pages of write-ahead log (16 MB) after which they are copied into the file."""
@@ -359,7 +359,11 @@ class SqliteJournal:
 
     async def verify(self, run: int) -> None:
         """Raise `JournalCorrupt` naming run and seq where a run's chain does not hold, and what differs."""
-        await self._reader.apart(lambda connection: reads.verify_run(connection, run, self.chain_key))
+        last = self._reader.rows(sql.SEQ, (run,))
+        if last and last[0][0] <= LOOK_UP_EVENTS:
+            self._reader.near(lambda connection: reads.verify_run(connection, run, self.chain_key))
+        else:
+            await self._reader.apart(lambda connection: reads.verify_run(connection, run, self.chain_key))
 
     async def verify_chain(self) -> None:
         """Raise `JournalCorrupt` where the journal-wide chain of finished heads, erasures and prunes does not hold."""

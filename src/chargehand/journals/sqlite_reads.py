@@ -46,24 +46,31 @@ class Reader:
         except apsw.Error as error:
             raise journal_error(error, self._path, self._near.system_errno) from error
 
+    def near(self, read: Callable[[apsw.Connection], T]) -> T:
+        """Carry out a read of a few look-ups here, inside one snapshot."""
+        return self._read(self._near, read)
+
     async def apart(self, read: Callable[[apsw.Connection], T]) -> T:
         """Carry out a long read in a thread, inside one snapshot."""
         return await asyncio.to_thread(self._apart, read)
 
     def _apart(self, read: Callable[[apsw.Connection], T]) -> T:
         with self._far_is_free:
+            return self._read(self._far, read)
+
+    def _read(self, connection: apsw.Connection, read: Callable[[apsw.Connection], T]) -> T:
+        try:
+            fetch(connection, sql.BEGIN_READING)
             try:
-                fetch(self._far, sql.BEGIN_READING)
-                try:
-                    return read(self._far)
-                finally:
-                    fetch(self._far, sql.COMMIT)
-            except UnicodeDecodeError as error:
-                raise JournalCorrupt(
-                    f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup."
-                ) from error
-            except apsw.Error as error:
-                raise journal_error(error, self._path, self._far.system_errno) from error
+                return read(connection)
+            finally:
+                fetch(connection, sql.COMMIT)
+        except UnicodeDecodeError as error:
+            raise JournalCorrupt(
+                f"The journal's file is damaged: {self._path} (a text is no text: {error}). Restore it from a backup."
+            ) from error
+        except apsw.Error as error:
+            raise journal_error(error, self._path, connection.system_errno) from error
 
     def close(self) -> None:
         """Close both connections."""
@@ -151,18 +158,18 @@ def verify_run(connection: apsw.Connection, number: int, key: bytes) -> None:
 def verify_chain(connection: apsw.Connection, key: bytes) -> None:
     """Recompute the journal-wide chain, and compare it with the finished runs: none may be missing on either side."""
     previous = NO_HASH
-    links = fetch(connection, sql.CHAIN)
-    pruned = {run for _, kind, run, *_ in links if kind == "pruned"}
-    for id, kind, run, run_id, seq, head, time, stored in links:
+    pruned = {run for (run,) in fetch(connection, sql.PRUNED)}
+    link: Row
+    for link in connection.execute(sql.CHAIN):  # row by row: a journal of a million runs has a million links
+        id, kind, run, run_id, seq, head, time, stored, run_seq, run_head = link
         previous = chain_hash(previous, run_id, seq, time, kind, "", head, key)
         if previous != stored:
             raise JournalCorrupt(f"The journal's chain does not hold at link {id} ({kind}, run {run_id!r}, seq {seq}).")
         if kind != "finished" or run in pruned:
             continue
-        now = fetch(connection, sql.FINISHED_HEAD, (run,))
-        if not now:
+        if run_seq is None:
             raise _broken(run_id, seq, "the run ended there, and the journal no longer has it as ended")
-        if now[0][:2] != (seq, head):
+        if (run_seq, run_head) != (seq, head):
             raise _broken(run_id, seq, f"the run ended at seq {seq} with another head than its row has now")
     for run_id, seq in fetch(connection, sql.FINISHED_WITHOUT_LINK):
         raise _broken(run_id, seq, "the run has ended, and the journal's chain does not say so")

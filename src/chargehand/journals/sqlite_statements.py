@@ -231,8 +231,14 @@ SELECT seq, time, type, path, CAST(payload AS BLOB), digest, hash FROM events WH
 """
 """What a run's hash chain is computed from."""
 
-CHAIN = "SELECT id, kind, run, run_id, seq, head, time, hash FROM chain ORDER BY id"
-"""The journal-wide chain."""
+CHAIN = """
+SELECT chain.id, kind, run, run_id, chain.seq, chain.head, time, hash, runs.seq, runs.head
+FROM chain LEFT JOIN runs ON runs.number = run AND kind = 'finished' AND finished IS NOT NULL ORDER BY chain.id
+"""
+"""The journal-wide chain, beside each finished head what its run says now."""
+
+PRUNED = "SELECT run FROM chain WHERE kind = 'pruned'"
+"""Runs that are gone, and were noted when they went."""
 
 CHAIN_AFTER = "SELECT id, kind, run_id, seq, head, time, hash FROM chain WHERE id > ? ORDER BY id LIMIT ?"
 """A part of the journal-wide chain."""

@@ -113,6 +113,8 @@ def proposal(
         "undo": getattr(definition.options.undo, "__name__", None),
         "votes": definition.approval.votes,
     }
+    if definition.approval.not_starter:
+        shows["not_by"] = driver.history.started.get("by")
     if effect.approval is not None and effect.proposal is not None:
         shows["approved_before"] = effect.proposal.get("args")
     entry = waiting.entry(

@@ -10,35 +10,23 @@ queue another thread has just added to, keeps its own order: nothing depends on 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-def create_task(
-    operation: Coroutine[Any, Any, None], name: str, known: Callable[[asyncio.Task[None]], None], *, now: bool
-) -> asyncio.Task[None]:
-    """Return the operation as a task. `known` is told of it before it runs; `now`: it has had its first turn on return."""
-    loop = asyncio.get_running_loop()
-    task: asyncio.Task[None] = loop.create_task(operation, name=name)
-    known(task)
-    if not now:
-        return task
+def run_first_turn(task: asyncio.Task[None], running: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
+    """Run the first turn of a task that has just been created. `running` is the task that runs now."""
     queue = getattr(loop, "_ready", None)
     if not queue:
-        return task
+        return
     first_turn = queue.pop()
     if _task_of(first_turn) is not task:
         queue.append(first_turn)
-        return task
-    running = asyncio.current_task(loop)
-    if running is not None:
-        asyncio.tasks._leave_task(loop, running)
+        return
+    asyncio.tasks._leave_task(loop, running)
     try:
         first_turn._run()
     finally:
-        if running is not None:
-            asyncio.tasks._enter_task(loop, running)
-    return task
+        asyncio.tasks._enter_task(loop, running)
 
 
 def _task_of(turn: Any) -> object:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from chargehand.errors import BudgetExhausted, OutsideRun
+from chargehand.errors import BudgetExhausted, InvalidInput, OutsideRun
 from chargehand.limits import Budget, Exhausted, Spent, exceeds
 from chargehand.supervise import waiting
 from chargehand.supervise.definitions import AgentDefinition, WorkflowDefinition
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from chargehand.supervise.run import RunDriver
 
 current_meter: contextvars.ContextVar[Meter | None] = contextvars.ContextVar("chargehand_meter", default=None)
+
+
+BUDGET_QUESTION = "!budget"
+"""How the path ends at which a person is asked whether to go on over a budget."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,22 @@ class Meter:
         return {"spent": {name: spent.record() for name, spent in self.settled.items()}}
 
 
+def _counted(what: str, given: int) -> int:
+    if given < 0:
+        raise InvalidInput(f"{what} is negative: {given!r}. What was spent does not come back; say how much it was.")
+    return given
+
+
+def _money(what: str, given: Decimal | str | None) -> Decimal:
+    try:
+        amount = Decimal(given or 0)
+    except ArithmeticError:
+        raise InvalidInput(f"{what} is no amount: {given!r}. Give US dollars, such as Decimal('0.02').") from None
+    if not (amount.is_finite() and amount >= 0):
+        raise InvalidInput(f"{what} is no amount that can be spent: {given!r}.")
+    return amount
+
+
 @dataclass(slots=True)
 class Spending:
     """One call of a model, while it goes on. Report what it really used before the block ends."""
@@ -48,9 +68,13 @@ class Spending:
     tokens: tuple[int, int] = (0, 0)
 
     def report(self, *, input: int = 0, output: int = 0, usd: Decimal | str | None = None) -> None:
-        """Say how many tokens went in and came out, and what that cost in US dollars when known."""
-        self.tokens = (input, output)
-        self.spent = Spent(input + output, Decimal(usd) if usd is not None else Decimal(0), 1, 0.0, True)
+        """Say how many tokens went in and came out, and what that cost in US dollars when known.
+
+        Raises `InvalidInput` for what nobody can have spent; then what was reserved counts.
+        """
+        cost = _money("report(usd=…)", usd)
+        self.tokens = (_counted("report(input=…)", input), _counted("report(output=…)", output))
+        self.spent = Spent(sum(self.tokens), cost, 1, 0.0, True)
 
 
 @asynccontextmanager
@@ -66,7 +90,8 @@ async def spending(
     if meter is None:
         raise OutsideRun("spending(…) belongs in the body of an agent, step, read or effect.")
     driver = meter.driver
-    wanted = Spent(tokens_at_most, Decimal(usd_at_most or 0), 1, 0.0, True)
+    bound = _money("spending(usd_at_most=…)", usd_at_most)
+    wanted = Spent(_counted("spending(tokens_at_most=…)", tokens_at_most), bound, 1, 0.0, True)
     name = await _reserve(driver, meter.path, wanted, model)
     started = driver.clock.monotonic()
     block = Spending(model)
@@ -146,7 +171,7 @@ def _budgets(driver: RunDriver, path: str) -> Iterable[tuple[str, str, Budget]]:
 
 async def _ask(driver: RunDriver, path: str, refusal: _Refusal) -> None:
     """Ask a person whether to go on over the budget; the answer lifts it for this path."""
-    asked = f"{path}!budget"
+    asked = path + BUDGET_QUESTION
     state = driver.history.call(asked)
     if "question" not in state.facts:
         shows = {"question": "The budget is used up. Go on?", "about": refusal.told(path), "answer": {"type": "boolean"}}

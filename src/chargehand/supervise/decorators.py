@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -9,7 +11,7 @@ from chargehand.contracts import Arguments, Codec, digest_of
 from chargehand.core.effect_life import OnExhausted
 from chargehand.core.ladder import Rung, checked_ladder
 from chargehand.errors import DefinitionError, Monoculture, Unserialisable
-from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry, Seconds, seconds
+from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry, Seconds, positive_seconds
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import (
     AgentDefinition,
@@ -61,8 +63,30 @@ class WorkflowMaker(Protocol):
     def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> WorkflowDefinition[P, T]: ...
 
 
-def _timeout(value: Seconds | None) -> float | None:
-    return None if value is None else seconds(value)
+def _timeout(value: Seconds | None, what: str = "timeout=") -> float | None:
+    return None if value is None else positive_seconds(value, what)
+
+
+def _options_by_name(example: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a decorator that takes its options by name say so when it is given something else."""
+
+    def of(maker: Callable[P, T]) -> Callable[P, T]:
+        taken = inspect.signature(maker)
+
+        @functools.wraps(maker)
+        def checked(*args: P.args, **options: P.kwargs) -> T:
+            if args and callable(args[0]):
+                over = getattr(args[0], "__name__", repr(args[0]))
+                raise DefinitionError(f"@{maker.__name__} stands over {over} without its options. Write {example}.")
+            try:
+                taken.bind(*args, **options)
+            except TypeError as error:
+                raise DefinitionError(f"@{maker.__name__} does not take this: {error}. Write {example}.") from None
+            return maker(*args, **options)
+
+        return checked
+
+    return of
 
 
 def _gates(gates: Sequence[Any]) -> list[Gate]:
@@ -200,6 +224,7 @@ def _inline(
 _JSON = Codec(Any, "an argument")
 
 
+@_options_by_name("@effect(undo=…) or @effect(final=True)")
 def effect(
     *,
     undo: Callable[..., Any] | None = None,
@@ -257,7 +282,7 @@ def effect(
     options = EffectOptions(
         undo=undo, final=final, approve=approve, lookup=lookup, transactional=transactional, key=key, retry=retry, timeout=_timeout(timeout),
         environment=environment, dry_run=dry_run, advisory=tuple(advisory), gates=tuple(_gates(gates)), repeat=repeat, once_per=once_per,
-        on_exhausted=on_exhausted, undo_in_doubt=undo_in_doubt, idempotent_for=seconds(idempotent_for), undo_retry=undo_retry, raises=tuple(raises),
+        on_exhausted=on_exhausted, undo_in_doubt=undo_in_doubt, idempotent_for=positive_seconds(idempotent_for, "idempotent_for="), undo_retry=undo_retry, raises=tuple(raises),
     )  # fmt: skip
     return _effect_maker(options, name, Limits(at_once, rate, breaker))
 
@@ -269,6 +294,7 @@ def _effect_maker(options: EffectOptions, name: str | None, limits: Limits) -> E
     return make
 
 
+@_options_by_name("@agent(role=…)")
 def agent(
     *,
     role: str,
@@ -372,7 +398,7 @@ def workflow(*args: Any, **options: Any) -> Any:
 
     def make(function: Callable[..., Any]) -> WorkflowDefinition[..., Any]:
         given = dict(options)
-        given["deadline"] = _timeout(given.get("deadline"))
+        given["deadline"] = _timeout(given.get("deadline"), "deadline=")
         if given.get("ladder") is not None:
             given["ladder"] = checked_ladder(given["ladder"])
         given["limits"] = Limits(given.pop("at_once", None), given.pop("rate", None))

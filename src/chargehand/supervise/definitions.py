@@ -17,7 +17,7 @@ from chargehand.core.identity import checked_segment
 from chargehand.core.ladder import DEFAULT_LADDER, Ladder
 from chargehand.core.trampoline import stepping
 from chargehand.errors import DefinitionError, NoWayBack, UnsafeRetry
-from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry
+from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry, positive_seconds
 from chargehand.supervise.call import Call, current_host
 from chargehand.supervise.gates import Gate
 from chargehand.verdicts import Done, Fact
@@ -113,6 +113,12 @@ class Approval:
     within: float | None = None
     votes: int = 1
     not_starter: bool = False
+
+    def __post_init__(self) -> None:
+        if self.within is not None:
+            positive_seconds(self.within, "Approval(within=…)")
+        if self.votes < 1:
+            raise DefinitionError(f"Approval(votes={self.votes}) asks nobody. Give at least 1, or approve=False.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +218,8 @@ class Helper:
 
     def __init__(self, function: Callable[..., Any], effect: EffectDefinition[..., Any], what: str) -> None:
         plain = function.function if isinstance(function, Definition) else function
+        if not callable(plain):
+            raise DefinitionError(f"The {what} of {effect.name} is no function: {plain!r}. Give {what}= the function itself.")
         self.function: Callable[..., Any] = plain
         self.contract = Contract(plain, f"{what} of {effect.name}", needs_result=False)
         known = set(effect.contract.signature.parameters)
@@ -270,12 +278,21 @@ class AgentDefinition(Definition[P, T]):
         if not role.strip():
             raise DefinitionError(f"The agent {self.name} has no role. Say in a sentence what it does and what it never does.")
         self.role, self.family, self.facts = role, family, facts
-        self.done = tuple(clause if isinstance(clause, Done) else Done(clause) for clause in done)
+        self.done = tuple(self._clause(clause) for clause in done)
         self.uses = self._tools(uses)
         self.gates, self.admits = tuple(gates), tuple(admits)
         self.ladder = ladder
         self.retry_errors, self.timeout, self.budget, self.clarify = retry_errors, timeout, budget, clarify
         self.allow_same_family, self.all_reasons = allow_same_family, all_reasons
+
+    def _clause(self, clause: Done | str) -> Done:
+        if isinstance(clause, str):
+            return Done(clause)
+        if not isinstance(clause, Done):
+            raise DefinitionError(
+                f"The agent {self.name} is done when {clause!r}, which is no clause. Give done= texts, or Done(…, by=gate)."
+            )
+        return clause
 
     def _tools(self, uses: Sequence[Definition[..., Any]]) -> dict[str, Definition[..., Any]]:
         """Return the tools by name, each checked."""

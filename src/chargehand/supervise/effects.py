@@ -356,7 +356,7 @@ class Work:
             form = await checked_result(self.driver, self.definition, self.call, self.path, value)
         except (Rejected, ChargehandError) as error:
             self.effect.error = recorded_failure(error)
-            await self._unknown(f"it happened, but its result cannot be used: {error}")
+            await self._unknown(f"it happened, but its result cannot be used: {error}", returned=True)
             return
         payload: dict[str, Any] = {"v": form, **self.meter.record()}
         if elapsed >= 0.001:
@@ -450,12 +450,12 @@ class Work:
     async def _doubt(self, why: str) -> None:
         await self._unknown(why)
 
-    async def _unknown(self, why: str, *, silent: bool = False) -> None:
+    async def _unknown(self, why: str, *, silent: bool = False, returned: bool = False) -> None:
         """Open the doubt for a person; never send to find out."""
         driver, effect = self.driver, self.effect
         if effect.stage == "doubt":
             return
-        entry = waiting.doubt(driver, effect, self.definition, why)
+        entry = waiting.doubt(driver, effect, self.definition, why, returned=returned)
         driver.hold(self.path)
         try:
             payload = {"why": why, "e": dict(effect.error or {}), "entry": entry.id}

@@ -15,6 +15,7 @@ The rules of this file:
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 from collections import Counter
@@ -27,9 +28,11 @@ from typing import Any, Literal, overload
 
 from pydantic_core import to_jsonable_python
 
+from chargehand.core.leaving import failure_in
 from chargehand.errors import DefinitionError, Rejected
 from chargehand.failures import MAST, SYSTEM
 from chargehand.limits import Seconds, seconds
+from chargehand.supervise.threads import Threads
 from chargehand.verdicts import GateContext, Verdict
 
 OnAbstain = Literal["fail", "ask", "pass"]
@@ -193,7 +196,9 @@ def ordered(gates: Iterable[Gate]) -> list[Gate]:
 # -- asking ----------
 
 
-async def verdict_of(gate: Gate, output: Any, context: GateContext, resources: Mapping[str, Any] = _NO_RESOURCES) -> Verdict:
+async def verdict_of(
+    gate: Gate, output: Any, context: GateContext, resources: Mapping[str, Any] = _NO_RESOURCES, *, threads: Threads
+) -> Verdict:
     """Ask a gate for its verdict on an output.
 
     Args:
@@ -201,6 +206,7 @@ async def verdict_of(gate: Gate, output: Any, context: GateContext, resources: M
         output: The output, a copy that the gate may spoil.
         context: What the gate may know.
         resources: The opened resources, by parameter name.
+        threads: Where a gate that may block is asked.
 
     Returns:
         A verdict with the gate's name and the seconds it took: pass for None, the verdict returned, fail for
@@ -209,23 +215,26 @@ async def verdict_of(gate: Gate, output: Any, context: GateContext, resources: M
     """
     began = perf_counter()
     try:
-        said = gate.asked(output, context, resources) if gate.inline else await _waited(gate, output, context, resources)
+        said = gate.asked(output, context, resources) if gate.inline else await _waited(gate, output, context, resources, threads)
         if said is None:
             return Verdict("pass", gate=gate.name, seconds=perf_counter() - began)
         if not isinstance(said, Verdict) and inspect.isawaitable(said):
             said = await said
         verdict = _verdict_of_answer(said)
+    except SystemExit as leaving:
+        verdict = _verdict_of_error(failure_in(leaving))
     except Exception as error:
         verdict = _verdict_of_error(error)
     return _signed(verdict, gate, perf_counter() - began)
 
 
-async def _waited(gate: Gate, output: Any, context: GateContext, resources: Mapping[str, Any]) -> Any:
+async def _waited(gate: Gate, output: Any, context: GateContext, resources: Mapping[str, Any], threads: Threads) -> Any:
     limit = asyncio.timeout(gate.timeout)
     try:
         async with limit:
             if gate.blocking:
-                return await asyncio.to_thread(gate.asked, output, context, resources)
+                own = contextvars.copy_context()
+                return await asyncio.wrap_future(threads.begin(gate.name, lambda: own.run(gate.asked, output, context, resources)))
             said = gate.asked(output, context, resources)
             return await said if inspect.isawaitable(said) else said
     except TimeoutError:

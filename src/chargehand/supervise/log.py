@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from chargehand.contracts import VALUE_BYTES_MAX
 from chargehand.core.history import History
 from chargehand.core.lifecycle import EFFECT_MOVES, Stage
-from chargehand.core.states import EffectState
+from chargehand.core.states import CallState, EffectState
 from chargehand.durable import (
     BLOB_BYTES,
     FINAL_STATUSES,
@@ -90,8 +90,9 @@ class _Batch:
     """What one transaction appends, all at one time."""
 
     time: float
-    records: list[Record] = field(default_factory=list)
-    blobs: list[tuple[str, bytes]] = field(default_factory=list)
+    records: list[Record]
+    blobs: list[tuple[str, bytes]]
+    rolls_back: bool = False
 
 
 class RunLog:
@@ -102,7 +103,7 @@ class RunLog:
         row: the run's row as claimed.
         history: what is folded so far.
         standing: called at each flush; says what the row shall say.
-        folded: called with each event after it is on disk and folded.
+        folded: called with each event after it is on disk and folded, and with the call it concerns.
         wake: called when something waits to be flushed.
         told: called with "entered" or "left" and the entry when what waits for a person changes.
     """
@@ -115,7 +116,7 @@ class RunLog:
         history: History,
         *,
         standing: Callable[[], Standing],
-        folded: Callable[[Event], None],
+        folded: Callable[[Event, CallState | None], None],
         wake: Callable[[], None],
         told: Callable[[str, Waiting], None] | None = None,
     ) -> None:
@@ -151,14 +152,12 @@ class RunLog:
         progress: bool = False,
     ) -> None:
         """Fold events now and put them at the head of the next commit. For what would be found out again after a crash."""
-        raw = [_written(payload, path) for _, path, payload in drafts]
-        self._notes.append(Part(drafts, opened=opened, closed=closed, mail=mail, progress=progress, raw=raw))
+        self._notes.append(_with_raw(Part(drafts, opened=opened, closed=closed, mail=mail, progress=progress)))
         time = self.time()
         for kind, path, payload in drafts:
             self._noted_seq = max(self._noted_seq, self.seq) + 1
             event = Event(self._noted_seq, time, kind, path, payload)
-            self.history.fold(event)
-            self._folded(event)
+            self._folded(event, self.history.fold(event))
         self._wake()
 
     def time(self) -> float:
@@ -170,8 +169,7 @@ class RunLog:
 
         Raises `Unserialisable` at once, to who made the part, when the journal could not hold it.
         """
-        part.raw = [_written(payload, path) for _, path, payload in part.drafts]
-        self.pending.append(part)
+        self.pending.append(_with_raw(part))
         self._wake()
 
     def told(self, part: Part) -> asyncio.Future[list[Event]]:
@@ -217,7 +215,9 @@ class RunLog:
                 return
 
     def _take(self) -> list[Part]:
-        if len(self.pending) == 1 or (self.pending and self.pending[0].alone):
+        if len(self.pending) == 1:
+            return [self.pending.pop()]
+        if self.pending and self.pending[0].alone:
             return [self.pending.pop(0)]
         taken: list[Part] = []
         while self.pending and not self.pending[0].alone:
@@ -226,6 +226,8 @@ class RunLog:
 
     def _fitting(self, parts: list[Part]) -> list[Part]:
         """Refuse the parts whose events about an effect no longer fit: what is on disk, or ahead of them here, came first."""
+        if not self.history.has_effects:
+            return parts
         stages: dict[str, Stage] = {}
         for part in list(parts):
             moves: dict[str, Stage] = {}
@@ -244,14 +246,14 @@ class RunLog:
         return parts
 
     async def _write(self, parts: list[Part], *, leave: bool, close_all: bool) -> None:
-        batch = _Batch(self.time())
+        batch = _Batch(self.time(), [], [])
         before = (self.seq, self.head)
         notes, self._notes = self._notes, []
         for note in notes:
             self._append(note, batch)
         for part in parts:
             self._append(part, batch)
-        commit = self._commit([*notes, *parts], batch, leave=leave, close_all=close_all, before=before[0])
+        commit = self._commit([*notes, *parts] if notes else parts, batch, leave=leave, close_all=close_all, before=before[0])
         if parts and parts[0].work is not None:
             commit.records, commit.blobs = tuple(batch.records), tuple(batch.blobs)  # the work adds to the batch
             commit.work = self._working(parts[0], batch)
@@ -268,17 +270,18 @@ class RunLog:
             self._tell_host(self._host, leaving, commit.opened)
         self.committed_at = asked  # a process may stand still between the commit and its answer
         self.advanced = self.advanced or commit.progress
+        fold, folded = self.history.fold, self._folded
         for part in parts:
             for event in part.events:
-                self.history.fold(event)
-                self._folded(event)
-        for part in parts:
+                folded(event, fold(event))
             if part.done is not None and not part.done.done():
                 part.done.set_result(part.events)
 
     def _append(self, part: Part, batch: _Batch) -> None:
         """Make a part's records and events."""
-        part.events = [self._record(draft, raw, batch) for draft, raw in zip(part.drafts, part.raw, strict=True)]
+        part.events = events = []
+        for draft, raw in zip(part.drafts, part.raw, strict=True):
+            events.append(self._record(draft, raw, batch))
 
     async def _leaving(self, commit: Commit) -> list[Waiting]:
         """Return the entries that a commit takes off the list of what waits."""
@@ -311,7 +314,7 @@ class RunLog:
 
     def _commit(self, parts: list[Part], batch: _Batch, *, leave: bool, close_all: bool, before: int) -> Commit:
         standing = self._standing()
-        if any(record.type == "run.rolling_back" for record in batch.records):
+        if batch.rolls_back:
             standing = Standing("rolling back", None, standing.due)  # the row says so before the event is folded
         self.last = standing
         one = parts[0] if len(parts) == 1 else _joined(parts)
@@ -340,6 +343,8 @@ class RunLog:
         kind, path, payload = draft
         if len(raw) > BLOB_BYTES or _REFERENCE in raw:
             raw = _with_blobs(payload, batch)
+        if kind == "run.rolling_back":
+            batch.rolls_back = True
         time = batch.time
         self.seq += 1
         self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest(), self._chain_key)
@@ -364,6 +369,14 @@ def _refuse(parts: list[Part], error: BaseException) -> None:
         if part.done is not None and not part.done.done():
             part.done.set_exception(error)
             part.done.exception()  # seen: the caller may be gone
+
+
+def _with_raw(part: Part) -> Part:
+    """Write a part's payloads. Raises `Unserialisable` or `TooLarge`."""
+    part.raw = raw = []
+    for _, path, payload in part.drafts:
+        raw.append(_written(payload, path))
+    return part
 
 
 def _written(payload: dict[str, Any], path: str) -> bytes:

@@ -20,6 +20,7 @@ from chargehand.core.states import AgentState, EffectState
 from chargehand.durable import KeyChange, KeySet, KeyState, KeyTake, Mail, Waiting
 from chargehand.errors import ChargehandError, JournalError, KeyHeld
 from chargehand.supervise import approvals, pivot, saga, waiting
+from chargehand.supervise.budgets import BUDGET_QUESTION
 from chargehand.supervise.definitions import EffectDefinition
 from chargehand.supervise.log import Draft, Part
 from chargehand.supervise.seals import is_sealed
@@ -158,8 +159,10 @@ def _drafts(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: list
         case "resume":
             if driver.history.parked is None:
                 raise Unfit("the run is not parked as a whole")
+            accepted = list(body.get("accept", ()))
             closed.append(driver.history.parked.payload.get("entry", ""))
-            return [("run.resumed", "", {"by": body.get("by"), "accept": list(body.get("accept", ()))})]
+            closed += [waiting.current_id(driver, path) for path in accepted if driver.history.unsent(path)]  # asked anew
+            return [("run.resumed", "", {"by": body.get("by"), "accept": accepted})]
         case "decision":
             return _decided(driver, letter, entry, closed, opened)
 
@@ -188,7 +191,7 @@ def _decided(driver: RunDriver, letter: Mail, entry: Waiting | None, closed: lis
     if entry is None or not current or driver.log.closing(entry.id):
         raise Unfit(f"nothing of the id {body['entry']!r} waits any more")
     # a decision that was on disk in time counts, also when the worker died before it could carry it out
-    check_decision(entry, body, letter.time, starter=driver.history.started.get("by"))
+    check_decision(entry, body, letter.time)
     drafts = _drafts_of_decision(driver, entry, body)
     if drafts[0][0] != "effect.voted":
         closed.append(entry.id)
@@ -207,7 +210,7 @@ def _asked_of_the_others(driver: RunDriver, entry: Waiting, edited: Draft, opene
     return draft
 
 
-def check_decision(entry: Waiting, body: Mapping[str, Any], now: float, *, starter: str | None = None) -> None:
+def check_decision(entry: Waiting, body: Mapping[str, Any], now: float) -> None:
     """Raise `Unfit` with the reason when this decision, by this person, does not fit this entry."""
     by = body.get("by") or {}
     if body["decision"] not in entry.decisions:
@@ -218,8 +221,10 @@ def check_decision(entry: Waiting, body: Mapping[str, Any], now: float, *, start
         raise Unfit("the entry has expired")
     if body.get("shown") is not None and body["shown"] != entry.digest:
         raise Unfit("what was shown is not what waits now; look at it again")
-    if entry.shows.get("not_starter") and starter is not None and by.get("id") == starter:
+    if body["decision"] != "reject" and by.get("id") is not None and by.get("id") == entry.shows.get("not_by"):
         raise Unfit(f"{by.get('id')!r} started the run and may not approve it")
+    if entry.path.endswith(BUDGET_QUESTION) and not isinstance(body.get("value"), bool):
+        raise Unfit(f"whether to go on over the budget is answered with true or false, not with {body.get('value')!r}")
 
 
 def _drafts_of_decision(driver: RunDriver, entry: Waiting, body: Mapping[str, Any]) -> list[Draft]:

@@ -109,10 +109,10 @@ class Matching(Operations, Host):
 
     def _diverges(self, ask: Ask) -> dict[str, Any] | None:
         """Say why a new effect, or an agent that may make one, must not be begun: recorded calls were not asked again."""
-        history = self.history
-        if ask.path in history.calls or ask.path in history.accepted or ask.path in history.made_anew:
+        if ask.scope is None or not _may_effect(ask):
             return None
-        if not _may_effect(ask) or ask.scope is None:
+        history = self.history
+        if (ask.path in history.calls and not history.unsent(ask.path)) or ask.path in history.accepted or ask.path in history.made_anew:
             return None
         lost = self._unclaimed_in(ask.scope)
         if not lost:
@@ -132,5 +132,4 @@ def _is_fresh(state: CallState) -> bool:
 def _may_effect(ask: Ask) -> bool:
     if ask.kind == "effect":
         return True
-    definition = getattr(ask.what, "definition", None)
-    return isinstance(definition, AgentDefinition) and definition.may_effect()
+    return ask.kind == "agent" and isinstance(ask.what.definition, AgentDefinition) and ask.what.definition.may_effect()

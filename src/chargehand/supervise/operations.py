@@ -14,7 +14,7 @@ from chargehand.core.trampoline import Ask
 from chargehand.durable import Clock, RunRow
 from chargehand.errors import Fenced
 from chargehand.limits import Spent
-from chargehand.supervise.beginning import create_task
+from chargehand.supervise.beginning import run_first_turn
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition, EffectDefinition, WorkflowDefinition
 from chargehand.supervise.holding import Holding
@@ -41,14 +41,13 @@ class Operations(Holding):
         self._facts: dict[str, list[ReleasedFact]] = {}
         self._crashed: BaseException | None = None
 
-    def spawn(self, path: str, operation: Coroutine[Any, Any, None], *, now: bool = False) -> asyncio.Task[None]:
-        """Start an operation; at most one per path. `now`: it has had its first turn on return."""
-        tasks = self.tasks
-
-        def known(task: asyncio.Task[None]) -> None:
-            tasks[path] = task
-
-        task = create_task(operation, f"{self.row.id}/{path}", known, now=now)
+    def spawn(self, path: str, operation: Coroutine[Any, Any, None], *, asker: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
+        """Start an operation; at most one per path. `asker`: the task that runs now; when given, the operation has had its first
+        turn on return."""
+        loop = asyncio.get_running_loop()
+        task = self.tasks[path] = loop.create_task(operation, name=f"{self.row.id}/{path}")
+        if asker is not None:
+            run_first_turn(task, asker, loop)
         if task.done():
             self._operation_ended(path, task)
         else:

@@ -25,6 +25,8 @@ from typing import Any
 
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
+from chargehand.core.leaving import failure_in
+from chargehand.core.states import CallState
 from chargehand.core.trampoline import Ask, Branch, Stopping
 from chargehand.durable import ParkReason, RunRow, RunStatus
 from chargehand.errors import ChargehandError, DeadlinePassed, IllegalMove, InvalidInput, JournalError
@@ -43,7 +45,7 @@ TURNS_TO_GO_ON = 4
 
 
 class RunDriver(Matching):
-    """Drives one claimed run in this process.
+    """Drives one claimed run in this process, in the task that makes it.
 
     Args:
         site: what all runs share.
@@ -54,6 +56,9 @@ class RunDriver(Matching):
 
     def __init__(self, site: Site, row: RunRow, events: list[Event], *, silent_owner: str | None = None) -> None:
         super().__init__(site, site.clock)
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._loop = task, task.get_loop()
         self.row, self.silent_owner = row, silent_owner
         self.history = History().fold_all(events)
         self._inherited = set(self.history.in_flight())
@@ -203,15 +208,12 @@ class RunDriver(Matching):
         """Rule 1 and 2. Workflow code sees no current task, so that asyncio's own timeouts refuse to meddle with ours."""
         if self.history.parked is not None:
             return
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        if task is not None:
-            asyncio.tasks._leave_task(loop, task)
+        loop, task = self._loop, self._task
+        asyncio.tasks._leave_task(loop, task)
         try:
             asks = self.trampoline.run()
         finally:
-            if task is not None:
-                asyncio.tasks._enter_task(loop, task)
+            asyncio.tasks._enter_task(loop, task)
         for ask in asks:
             self._match(ask)
         while self.trampoline.withdrawn:
@@ -233,7 +235,7 @@ class RunDriver(Matching):
 
     def _begin(self, ask: Ask) -> None:
         self._recorded(ask).asked = True
-        self.spawn(ask.path, self._operation(ask), now=True)
+        self.spawn(ask.path, self._operation(ask), asker=self._task)
 
     def _operation(self, ask: Ask) -> Coroutine[Any, Any, None]:
         if ask.kind == "rollback":
@@ -248,9 +250,9 @@ class RunDriver(Matching):
         """Return the operation that does a call."""
         match call.definition.kind:
             case "effect":
-                return effects.perform(self, call, path)
+                return _staying(effects.perform(self, call, path))
             case "agent":
-                return agents.perform(self, call, path)
+                return _staying(agents.perform(self, call, path))
             case _:
                 return steps.perform(self, call, path)
 
@@ -294,14 +296,16 @@ class RunDriver(Matching):
             alarm.cancel()
             woken.cancel()
 
-    def _folded(self, event: Event) -> None:
+    def _folded(self, event: Event, state: CallState | None) -> None:
         """Rule 5: an event is on disk and folded."""
-        if event.type == "run.rolling_back":
-            self.dues.pop("!deadline", None)
-        state = self.history.calls.get(event.path)
-        if state is not None and state.settled is not None and state.settled.seq == event.seq and event.path in self._asked:
-            heapq.heappush(self._deliverable, (event.seq, event.path))
-        self._tell(event.path)
+        seq, path = event.seq, event.path
+        if state is None:
+            if event.type == "run.rolling_back":
+                self.dues.pop("!deadline", None)
+        elif state.settled is not None and state.settled.seq == seq and path in self._asked:
+            heapq.heappush(self._deliverable, (seq, path))
+        if self._watchers:
+            self._tell(path)
 
     def _standing(self) -> Standing:
         due = min(self.dues.values()) if self.dues else None
@@ -455,3 +459,11 @@ class RunDriver(Matching):
             if letter.id not in self._folded_mail:  # its row is there until the commit that its events ride on
                 self._folded_mail.add(letter.id)
                 await fold_mail(self, letter)
+
+
+async def _staying(operation: Coroutine[Any, Any, None]) -> None:
+    """Do an operation. A callback in it (a condition, a key, a look at the facts) that asks the process to end is a mistake like any other."""
+    try:
+        await operation
+    except SystemExit as leaving:
+        raise failure_in(leaving) from leaving

@@ -170,9 +170,11 @@ class Rungs:
         if state.escalated is None:
             rung = self._rung()
             last = state.rejections[-1] if state.rejections else {}
+            error = self._newer_error(last)
             await self._open_escalation(
                 last.get("output"),
-                "its gates rejected it",
+                _why_escalated(last, error),
+                error=error,
                 role=rung.to,
                 within=rung.within_seconds,
                 verdicts=last.get("verdicts", ()),
@@ -204,6 +206,7 @@ class Rungs:
         within: float | None = None,
         verdicts: Sequence[Any] = (),
         gate: str | None = None,
+        error: Mapping[str, Any] | None = None,
     ) -> None:
         driver, state = self.driver, self.state
         due = None if within is None else driver.clock.now() + within
@@ -217,14 +220,14 @@ class Rungs:
             "inputs": self.definition.contract.to_record(self.call.arguments),
             "role": self.definition.role,
             "unchecked": unchecked,
-            "error": (state.last_error or {}).get("e") if form is None else None,
+            "error": (state.last_error or {}).get("e") if form is None else error,
         }
         allowed = waiting.ESCALATION_DECISIONS if form is not None else ("edit", "reject")
         entry = waiting.entry(
             driver,
             self.path,
             "escalation",
-            f"{self.definition.name}: may its output be used?",
+            f"{self.definition.name}: may its output be used?" if form is not None else f"{self.definition.name} gave nothing to use",
             shows,
             allowed,
             role=role,
@@ -334,14 +337,21 @@ class Rungs:
         if self.driver.history.rolling_back is not None:
             return
         await self._undo_not_kept([])
-        last = state.rejections[-1] if state.rejections else None
-        reasons = [reason for form in (last or {}).get("verdicts", ()) for reason in form.get("reasons", ())]
-        mode = next((form.get("mode") for form in (last or {}).get("verdicts", ()) if form.get("mode")), None)
-        if last is None or (state.last_error is not None and state.last_error.get("attempt", 0) > last.get("attempt", 0)):
-            error = dict((state.last_error or {}).get("e") or {"code": "rejected", "message": "no attempt succeeded"})
-        else:
+        last = state.rejections[-1] if state.rejections else {}
+        reasons = [_reason(form, reason) for form in last.get("verdicts", ()) for reason in form.get("reasons", ())]
+        mode = next((form.get("mode") for form in last.get("verdicts", ()) if form.get("mode")), None)
+        error = self._newer_error(last)
+        if error is None and last:
             error = Rejected(f"{self.definition.name}: {'; '.join(reasons)}", mode=mode).record()
+        error = dict(error or {"code": "rejected", "message": "no attempt succeeded"})
         await self.commit("agent.failed", {"e": error}, closed=self._open_entries(), progress=True)
+
+    def _newer_error(self, rejection: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what the last attempt raised, unless the last rejection came after it."""
+        last = self.state.last_error
+        if last is None or (rejection and last.get("attempt", 0) <= rejection.get("attempt", 0)):
+            return None
+        return last.get("e")
 
     # -- release ----------
 
@@ -431,6 +441,31 @@ class Rungs:
         call: Call[Any] = Call(definition, Arguments(arguments.values, effect.digest or arguments.digest))
         driver.definitions[effect.path] = call
         return lambda: driver.operation(call, effect.path)
+
+
+_ERRED = {
+    "budget-exhausted": "its budget does not hold what it wanted to spend",
+    "out-of-role": "it used a tool that its contract does not list",
+    "timed-out": "it did not end in time",
+}
+"""By code of an error, what an attempt did instead of giving an output."""
+
+
+def _why_escalated(rejection: Mapping[str, Any], error: Mapping[str, Any] | None) -> str:
+    """Return what brought an agent call before a person: gates, a person, or an attempt that gave nothing."""
+    verdicts = rejection.get("verdicts", ())
+    by_person = bool(verdicts) and all(form.get("mode") == "SYS-person" for form in verdicts)
+    asked = any(form.get("gate") == "clarify" for form in verdicts)
+    rejected = "it asked too often" if asked else "no person let it through" if by_person else "its gates rejected it"
+    if error is None:
+        return rejected
+    erred = _ERRED.get(str(error.get("code")), "it raised an error")
+    return erred if rejection.get("output") is None else f"{rejected}, and when tried again {erred}"
+
+
+def _reason(form: Mapping[str, Any], reason: str) -> str:
+    """Return a verdict's reason; one that is no verdict on the output is told with its gate."""
+    return f"the gate {form.get('gate')} gave no verdict: {reason}" if form.get("outcome") == "abstain" else reason
 
 
 def _for_what_it_says(rejection: Mapping[str, Any]) -> bool:

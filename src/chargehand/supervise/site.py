@@ -10,13 +10,14 @@ import contextvars
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from chargehand.contracts import Contract
 from chargehand.core.ladder import Ladder
+from chargehand.core.leaving import failure_in
 from chargehand.durable import Clock, Journal
 from chargehand.errors import CallFailed, TimedOut
 from chargehand.supervise.definitions import Definition, EffectDefinition, Helper, WorkflowDefinition
@@ -24,6 +25,7 @@ from chargehand.supervise.gates import Gate, verdict_of
 from chargehand.supervise.gauges import Gauges, Hold
 from chargehand.supervise.resources import Resources
 from chargehand.supervise.telemetry import Spans
+from chargehand.supervise.threads import Threads
 from chargehand.verdicts import Feedback, GateContext, Verdict
 
 logger = logging.getLogger("chargehand")
@@ -44,7 +46,7 @@ class Site:
     approve: str = "declared"
     ladder: Ladder | None = None
     silent_after: float = 60.0
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=64, thread_name_prefix="chargehand"))
+    threads: Threads = field(default_factory=Threads)
     replaced: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     crash_point: Callable[[str, str], None] | None = None
     start: Callable[..., Coroutine[Any, Any, Any]] | None = None
@@ -85,10 +87,10 @@ class Site:
 
     async def _verdict(self, gate: Gate, output: Any, context: GateContext, hold: Hold | None) -> Verdict:
         if not gate.resources:
-            return await verdict_of(gate, output, context)
+            return await verdict_of(gate, output, context, threads=self.threads)
         async with self.gauges.of_resources(gate.resources.values(), context.inputs, hold):
             found = {name: await self.resources.get(annotation, gate.name) for name, annotation in gate.resources.items()}
-            return await verdict_of(gate, output, context, found)
+            return await verdict_of(gate, output, context, found, threads=self.threads)
 
     def run(
         self,
@@ -123,21 +125,22 @@ class Site:
         if _is_async(function):
             if timeout is None:
                 work = function(**values)
-                return await _not_cancelled_by_itself(work if dispatch is None else self._dispatch_here(work, dispatch))
+                return await _contained(work if dispatch is None else self._dispatch_here(work, dispatch))
+            work = _contained(function(**values))
             if dispatch is not None:
-                return await self._dispatch_within(function(**values), timeout, function.__name__, dispatch)
-            return await self.within(function(**values), timeout, function.__name__)
-        context = contextvars.copy_context()
-        job = self.threads.submit(lambda: context.run(function, **values))
+                return await self._dispatch_within(work, timeout, function.__name__, dispatch)
+            return await self.within(work, timeout, function.__name__)
+        context, name = contextvars.copy_context(), getattr(function, "__name__", "a function")
+        job = self.threads.begin(name, lambda: context.run(_contained_call, function, values))
         future = asyncio.wrap_future(job)
         if dispatch is not None:
             value = await self._dispatch(job, future, dispatch)
         elif timeout is None:
             value = await future
         else:
-            value = await self.within(future, timeout, getattr(function, "__name__", "the function"))
+            value = await self.within(future, timeout, name)
         if inspect.isawaitable(value):
-            return await value
+            return await _contained(value)
         return value
 
     async def _dispatch(self, job: Future[Any], future: asyncio.Future[Any], run_id: str) -> Any:
@@ -205,15 +208,24 @@ class Site:
         raise TimedOut(f"{name} did not end within {timeout:g} s.")
 
 
-async def _not_cancelled_by_itself(work: Coroutine[Any, Any, Any]) -> Any:
-    """Await a user's coroutine. A CancelledError that nobody sent to this task is its own doing: a failure, not an end."""
+async def _contained(work: Awaitable[Any]) -> Any:
+    """Await a user's coroutine. A CancelledError that nobody sent to this task, and a SystemExit, are its own doing: failures, not ends."""
     try:
         return await work
+    except SystemExit as leaving:
+        raise failure_in(leaving) from leaving
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling() == 0:
             raise CallFailed("CancelledError", "the function cancelled itself") from None
         raise
+
+
+def _contained_call(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    try:
+        return function(**values)
+    except SystemExit as leaving:
+        raise failure_in(leaving) from leaving
 
 
 class Withheld(Exception):

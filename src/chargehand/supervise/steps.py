@@ -80,13 +80,16 @@ async def perform(driver: RunDriver, call: Call[Any], path: str, *, told: bool =
 
 async def _once(driver: RunDriver, call: Call[Any], path: str) -> Draft:
     """Do a step once and return the event of its result."""
-    driver.site.at("before step", path)
-    started = driver.clock.monotonic()
+    site, clock = driver.site, driver.clock
+    site.at("before step", path)
+    started = clock.monotonic()
     meter = Meter(driver, path)
     form = await tried(driver, call.definition, call, path, meter)
-    driver.site.at("after step", path)
-    payload = {"d": call.arguments.digest, "v": form, **meter.record()}
-    elapsed = driver.clock.monotonic() - started
+    site.at("after step", path)
+    payload = {"d": call.arguments.digest, "v": form}
+    if meter.settled:
+        payload |= meter.record()
+    elapsed = clock.monotonic() - started
     if elapsed >= 0.001:
         payload["s"] = round(elapsed, 3)
     return ("call.done", path, payload)

@@ -87,16 +87,17 @@ def effect_letter(driver: RunDriver, effect: EffectState, definition: EffectDefi
     )
 
 
-def doubt(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], why: str) -> Waiting:
-    """Return the entry of an effect whose outcome nobody knows."""
+def doubt(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], why: str, *, returned: bool = False) -> Waiting:
+    """Return the entry of an effect whose outcome nobody knows; of one that `returned`, what it returned could not be used."""
     late = driver.history.rolling_back is not None
     again = ("redrive",) if not late and definition.policy.key_counts(effect, driver.clock.now()) else ()
-    shows = _effect_shows(effect) | {"happened": "unknown", "why": why, "generation": effect.generation}
+    happened = "it returned, so it happened as far as its code can tell; its result is unknown" if returned else "unknown"
+    shows = _effect_shows(effect) | {"happened": happened, "why": why, "generation": effect.generation}
     return entry(
         driver,
         effect.path,
         "doubt",
-        f"{definition.name}: did it happen?",
+        f"{definition.name}: what came of it?" if returned else f"{definition.name}: did it happen?",
         shows,
         ("done", "not-done", *again, "abandon"),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from chargehand.carriers.embedded import Pace
@@ -16,6 +15,7 @@ from chargehand.journals.memory import MemoryJournal
 from chargehand.supervise.definitions import WorkflowDefinition, registry_of
 from chargehand.supervise.discover import effects_of
 from chargehand.supervise.log import loaded
+from chargehand.supervise.threads import Threads
 from chargehand.supervisor import Supervisor
 from chargehand.testing.clock import JumpingClock
 from chargehand.testing.faults import Crashed, CrashPlan, MortalJournal
@@ -60,24 +60,6 @@ class WholeJournal(MemoryJournal):
         """Return the workers for whose runs mail lies in the box."""
         found = [self._store.runs[mail.run] for mail in self._store.mail.values()]
         return {run.row.owner for run in found if run.row.owner in self._store.workers and not run.finished}
-
-
-class Threads(ThreadPoolExecutor):
-    """A pool of threads that knows how many of its calls are under way."""
-
-    def __init__(self) -> None:
-        super().__init__(max_workers=64, thread_name_prefix="chargehand-test")
-        self.busy = 0
-
-    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Start a call on a thread."""
-        self.busy += 1
-        future = super().submit(function, *args, **kwargs)
-        future.add_done_callback(self._done)
-        return future
-
-    def _done(self, _: Future[Any]) -> None:
-        self.busy -= 1
 
 
 class Process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -283,3 +284,17 @@ async def post_and_fail(text: str) -> str:
     """Post, then fail: the undo becomes a letter."""
     await post(text)
     fail("nobody home")
+
+
+@step
+async def thresholds() -> list[int]:
+    """Say how often the process that does this collects garbage."""
+    return list(gc.get_threshold())
+
+
+@workflow
+async def collections(wait: bool) -> list[int]:
+    """Say how often whoever drives this collects garbage; when told to wait, whoever does so after the signal."""
+    if wait:
+        await wait_signal("go", int)
+    return await thresholds()
