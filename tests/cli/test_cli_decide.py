@@ -38,6 +38,22 @@ def test_an_approval_may_change_arguments(cli: Command, shop: Command) -> None:
     assert edited["payload"]["args"] == {"amount": 400, "card_token": "[redacted]"}
 
 
+def test_a_decision_that_was_ignored_is_told_where_the_entry_still_waits(cli: Command, shop: Command) -> None:
+    """Without the code an edit cannot be checked, which is said; when the worker ignored it, run and inbox say why, until it is decided."""
+    shop("pay", 500, id="p-1")
+    said = cli("approve", "p-1", "--edit", '{"amount": "lots"}')
+    assert said.status == 0
+    assert "--code MODULE:WORKFLOW it is seen now" in said.err
+    said = shop("pay", 500, id="p-1")
+    assert said.status == 3
+    assert "edit was ignored: " in said.err
+    assert shop("pay", 500, "--json", id="p-1").json["ignored"].keys() == {"p-1/charge"}
+    assert "edit was ignored: " in cli("inbox", "p-1/charge").out
+    assert "amount" in cli("inbox", "p-1", "--json").json["ignored"]["p-1/charge"]
+    assert cli("approve", "p-1").status == 0
+    assert shop("pay", 500, id="p-1").out == '"r-500"\n'
+
+
 def test_what_is_not_shown_cannot_be_put_in(cli: Command, shop: Command) -> None:
     """The mark that stands for a redacted value is never taken for the value."""
     shop("pay", 500, id="p-1")

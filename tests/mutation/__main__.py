@@ -32,6 +32,9 @@ def made(patterns: list[str]) -> dict[str, str]:
     """Make the mutants of all chosen modules; return those that fit a pattern, each with its file."""
     FOLDER.mkdir(exist_ok=True)
     shutil.rmtree(FOLDER / "tests", ignore_errors=True)
+    for path in FOLDER.glob("src/**/*.py"):
+        if path.stat().st_size == 0:
+            path.unlink()  # whoever made it was interrupted
     copy_src_dir()
     copy_also_copy_files()
     create_mutants(1)
@@ -68,7 +71,7 @@ def main() -> int:
     """Judge the chosen mutants. Exit status 1: one survived that nobody has looked at."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("patterns", nargs="*", default=["*"], help="which mutants, as in core.ladder; all without one")
-    parser.add_argument("--again", action="store_true", help="only those that survived the last time")
+    parser.add_argument("--again", action="store_true", help="only those that are not known to be killed")
     parser.add_argument("--rest", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument("--quickest", type=float, default=1e9, metavar="SECONDS", help="only as many of the quickest tests as take so long")
     parser.add_argument("--wide", action="store_true", help="let all quick tests judge, not only the chosen folders")
@@ -78,10 +81,10 @@ def main() -> int:
     before = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
 
     def wanted(name: str) -> bool:
-        return not (given.rest and name in before) and (not given.again or before.get(name) == "survived")
+        return not (given.rest and name in before) and not (given.again and before.get(name) in ("killed", "timeout"))
 
     results = RESULTS.resolve()  # the tests run in another folder
-    judge = Judge(patterns, list(names), wanted, given.quickest, given.rest)
+    judge = Judge(patterns, names, wanted, given.quickest, given.rest)
     judge.keep = lambda found: _write(results, before | found)
     chosen = ["tests"] if given.wide else config().pytest_add_cli_args_test_selection
     os.chdir(FOLDER)

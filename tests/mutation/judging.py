@@ -11,24 +11,26 @@ import select
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state
+from tests.mutation.lines import noting_lines, users
 from tests.mutation.tables import entries, known_users, noting
 
 SURVIVED, KILLED, STUCK = 0, 1, 2
 MEASURED = Path("measured.json")
 """How long each test takes and what it runs, for a run that goes on with an interrupted one."""
-PATIENCE = 15.0
-"""Seconds after which a mutant counts as one that never ends, on top of three times what its tests take."""
+PATIENCE, BUSY = 8.0, 0.5
+"""A mutant under which a test is not over after so many seconds, or is busy for so many, counts as one that never ends."""
 
 
 def forked(work: Callable[[int], int], patience: float) -> tuple[int | None, bytes]:
-    """Do some work in a child that may write into a pipe; return its exit status (None: it never ended) and what it wrote."""
+    """Do some work in a child that writes into a pipe; return its exit status (None: it went silent) and what it wrote."""
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
@@ -40,8 +42,8 @@ def forked(work: Callable[[int], int], patience: float) -> tuple[int | None, byt
         finally:
             os._exit(status)
     os.close(writes)
-    written, until = b"", time.monotonic() + patience
-    while select.select([reads], [], [], max(0.0, until - time.monotonic()))[0]:
+    written = b""
+    while select.select([reads], [], [], patience)[0]:
         part = os.read(reads, 1 << 16)
         written += part
         if not part:
@@ -56,7 +58,9 @@ def forked(work: Callable[[int], int], patience: float) -> tuple[int | None, byt
 class Judge:
     """The loop over the mutants, in the place of pytest's loop over the tests."""
 
-    def __init__(self, patterns: list[str], names: list[str], wanted: Callable[[str], bool], quickest: float, goes_on: bool) -> None:
+    def __init__(
+        self, patterns: list[str], names: Mapping[str, str], wanted: Callable[[str], bool], quickest: float, goes_on: bool
+    ) -> None:
         self.patterns, self.names, self.wanted, self.quickest, self.goes_on = patterns, names, wanted, quickest, goes_on
         self.keep: Callable[[dict[str, str]], None] = lambda results: None
         self.results: dict[str, str] = {}
@@ -73,13 +77,18 @@ class Judge:
         chosen = [name for name in begins if self.wanted(name)]
         gc.freeze()  # what was collected here is no garbage in any fork
         for number, name in enumerate(chosen, 1):
-            able = runs.get(name.rpartition("__mutmut_")[0] or name, [] if known_users(name) else list(items))
+            able = self._users(name, runs, items)
             self.results[name] = self._judge(session, name, begins[name], [items[test] for test in able], seconds)
             if number % 25 == 0:
                 self.keep(self.results)
             if number % 25 == 0 or self.results[name] != "killed":
                 print(f"{number}/{len(chosen)} {time.monotonic() - started:.0f} s: {name} {self.results[name]}", flush=True)
         return True
+
+    def _users(self, name: str, runs: dict[str, list[str]], items: Mapping[str, Any]) -> list[str]:
+        if name in self.names:
+            return users(name, self.names[name], runs)
+        return runs.get(name, [] if known_users(name) else list(items))
 
     def _measured(self, session: pytest.Session) -> tuple[dict[str, float], dict[str, list[str]]]:
         if not (self.goes_on and MEASURED.exists()):
@@ -97,6 +106,7 @@ class Judge:
         runs: dict[str, list[str]] = {}
         set_mutant_under_test("stats")
         noting(state()._stats.add)
+        noting_lines(state()._stats.add)
         since = time.monotonic()
         for item in _run(session, session.items):
             seconds[item.nodeid], since = time.monotonic() - since, time.monotonic()
@@ -114,33 +124,42 @@ class Judge:
             return "no tests"
         family = name.rpartition("__mutmut_")[0] or name.partition("[")[0]
         module = family.rpartition(".")[0]
-        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], -self.killers[(module, item.nodeid)] // 4, seconds[item.nodeid]))
+        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], -self.killers[(module, item.nodeid)] // 4, *_rank(item, seconds)))
         taken = accumulate(seconds[item.nodeid] for item in able)
         able = [item for item, until in zip(able, taken, strict=True) if until < self.quickest]
 
         def work(pipe: int) -> int:
             begin()
-            since = time.monotonic()
-            for item in _run(session, able):
+            signal.signal(signal.SIGPROF, lambda *_: os._exit(STUCK))
+            for item in _run(session, able, lambda item: signal.setitimer(signal.ITIMER_PROF, BUSY + 3 * seconds[item.nodeid])):
+                os.write(pipe, b"." if not session.testsfailed else item.nodeid.encode())
                 if session.testsfailed:
-                    os.write(pipe, item.nodeid.encode())
-                    return STUCK if time.monotonic() - since > session.config.getoption("timeout") else KILLED
-                since = time.monotonic()
+                    return KILLED
             return SURVIVED
 
-        status, killer = forked(work, PATIENCE + 3 * sum(seconds[item.nodeid] for item in able))
+        status, written = forked(work, PATIENCE)
+        killer = written.lstrip(b".") if status == KILLED else b""
         if killer:
             self.killers[(family, killer.decode())] += 1
             self.killers[(module, killer.decode())] += 1
         return {SURVIVED: "survived", STUCK: "timeout", None: "timeout"}.get(status, "killed")
 
 
-def _run(session: pytest.Session, items: list[pytest.Item]) -> Iterator[pytest.Item]:
+def _run(
+    session: pytest.Session, items: list[pytest.Item], begun: Callable[[pytest.Item], Any] = lambda item: None
+) -> Iterator[pytest.Item]:
     """Run tests in this order, one by one and in silence; yield each when it is over."""
     session.config.pluginmanager.get_plugin("terminalreporter")._tw._file = open(os.devnull, "w")  # noqa: SIM115 - as long as the fork lives
     for item, following in zip(items, [*items[1:], None], strict=True):
+        begun(item)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         yield item
+
+
+def _rank(item: pytest.Item, seconds: Mapping[str, float]) -> tuple[bool, float]:
+    """Order tests that have found nothing yet: first the long transcripts, which see most, then the quick ones."""
+    scenario = "/scenarios/" in item.nodeid
+    return not scenario, -seconds[item.nodeid] if scenario else seconds[item.nodeid]
 
 
 def _switched_to(name: str) -> Callable[[], None]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from chargehand import Pace, Supervisor, effect, injected, workflow
-from chargehand.errors import RunFailed
+from chargehand import DoneByHand, Pace, Supervisor, effect, injected, workflow
+from chargehand.errors import NotDone, RunFailed
 from chargehand.testing import Supervised
 
 SENT: list[str] = []
@@ -48,6 +48,31 @@ async def keyed(what: str, gate: Gate = injected(), idempotency_key: str = injec
     return what
 
 
+async def find(what: str) -> str:
+    SENT.append(f"find {what}")
+    if FOUND_AT == 0:
+        raise NotDone("not there")
+    if SENT.count(f"find {what}") < FOUND_AT:
+        raise ValueError("no answer")
+    return what
+
+
+FOUND_AT = 1
+"""Which look-up finds it; with 0 it is not there."""
+
+
+@effect(undo=take_back, lookup=find)
+async def findable(what: str, gate: Gate = injected()) -> str:
+    SENT.append(what)
+    await gate.open.wait()
+    return what
+
+
+@workflow
+async def does_findable() -> str:
+    return await findable("a")
+
+
 @workflow
 async def does_bare() -> str:
     return await bare("a")
@@ -65,7 +90,7 @@ async def frozen(supervised: Supervised, call: Any) -> tuple[Any, Supervised]:
     run = await supervised.start(call)
     await supervised.until(lambda: bool(SENT), "the effect to be sent")
     supervised.freeze()
-    other = supervised.beside([does_bare, does_keyed])
+    other = supervised.beside([does_bare, does_keyed, does_findable])
     answering = Gate()
     answering.open.set()
     other.replace(Gate, answering)
@@ -101,6 +126,44 @@ async def test_with_a_key_the_run_goes_on_elsewhere(supervised: Supervised) -> N
     assert len(SENT) == 2
     assert len(set(SENT)) == 1
     await other.close()
+
+
+async def test_a_doubt_about_a_silent_process_ends_when_it_is_dead(supervised: Supervised) -> None:
+    """While it may still be sending, a look-up would ask too early; once it is gone the doubt is looked up, and nobody else decides."""
+    run, other = await frozen(supervised, does_findable())
+    assert [entry.kind for entry in await run.waiting()] == ["doubt"]
+    doubted = (await run.events("findable"))[-1]
+    assert (doubted.type, doubted.payload["silent"]) == ("effect.doubted", True)
+    assert doubted.payload["why"] == "the process that made it is silent but not dead, so its call may still be going on"
+    assert SENT == ["a"]
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    assert await run.result() == "a"
+    assert await run.waiting() == []
+
+
+async def test_a_look_up_that_fails_leaves_such_a_doubt_to_people(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once, not again and again; a person may still say what came of it."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", 99)
+    run, other = await frozen(supervised, does_findable())
+    supervised._process.die()
+    await other.advance(600)
+    assert SENT == ["a", "find a"]
+    await other.decide("doubt", DoneByHand("by hand"))
+    assert await run.result() == "by hand"
+
+
+async def test_a_look_up_that_does_not_find_it_ends_such_a_doubt(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It surely did not happen, tries left or not: the doubt's entry is closed, and what is left is a dead letter."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", 0)
+    run, other = await frozen(supervised, does_findable())
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    (told,) = [event for event in await run.events("findable") if event.type == "effect.did_not_happen"]
+    assert (told.payload["by"], told.payload["permanent"]) == ("lookup", True)
+    assert [entry.kind for entry in await run.waiting()] == ["letter"]
 
 
 ENTERED = threading.Event()

@@ -243,6 +243,8 @@ async def _decide(
         if not face.json:
             given = "" if decision.value is None else f" with {short_json(face.shown(decision.value), 300)}"
             face.say(f"{decision.name} by {one_line(by.id)}: {one_line(entry.id)}, {one_line(entry.title)}{given}")
+            if given and known is None:
+                face.note("Whether it fits is seen when a worker takes it up; with --code MODULE:WORKFLOW it is seen now.")
         mail = {"kind": "decision", "entry": entry.id, "decision": decision.name}
         return await posted(face, supervisor, row, mail, wait)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from chargehand.cli.forms import entry_form, is_overdue
 from chargehand.cli.given import kinds_given, seconds_given
+from chargehand.cli.ignored import ignored_among
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.safe import as_json, duration, one_line, plain
 from chargehand.cli.unknown import refuse_entry, run_named
@@ -49,10 +50,10 @@ async def inbox(
     bound = seconds_given(older_than, "--older-than")
     if bound is not None and not check:
         raise InvalidInput("--older-than belongs to --check, which says what is overdue.")
-    found = await _found(face, entry, run, kinds_given(kind or ()), role)
+    found, ignored = await _found(face, entry, run, kinds_given(kind or ()), role)
     now = time.time()
     urgent = [one for one in found if one.kind == "doubt" or is_overdue(one, now, bound)] if check else []
-    _show(face, found, now, whole=entry is not None, filtered=bool(run or kind or role))
+    _show(face, found, now, ignored, whole=entry is not None, filtered=bool(run or kind or role))
     if urgent and not face.json:
         face.note(f"{len(urgent)} overdue or in doubt: {', '.join(one.id for one in urgent[:5])}", "yellow")
     return EXIT_WAITING if urgent else EXIT_OK
@@ -60,15 +61,21 @@ async def inbox(
 
 async def approvals(face: Invocation, entry: Entry = None, run: Run = None, role: Role = None) -> None:
     """List the effects that wait for approval, each with exactly what would run."""
-    _show(face, await _found(face, entry, run, ("approval",), role), time.time(), whole=True, filtered=bool(run or role))
+    found, ignored = await _found(face, entry, run, ("approval",), role)
+    _show(face, found, time.time(), ignored, whole=True, filtered=bool(run or role))
 
 
 async def letters(face: Invocation, entry: Entry = None, run: Run = None, role: Role = None) -> None:
     """List dead letters and doubts: calls that could not be finished, or whose outcome nobody knows."""
-    _show(face, await _found(face, entry, run, LETTER_KINDS, role), time.time(), whole=True, filtered=bool(run or role))
+    found, ignored = await _found(face, entry, run, LETTER_KINDS, role)
+    _show(face, found, time.time(), ignored, whole=True, filtered=bool(run or role))
 
 
-async def _found(face: Invocation, named: str | None, run: str | None, kinds: Sequence[WaitingKind], role: str | None) -> list[Waiting]:
+async def _found(
+    face: Invocation, named: str | None, run: str | None, kinds: Sequence[WaitingKind], role: str | None
+) -> tuple[list[Waiting], dict[str, str]]:
+    """Return what waits and fits; of one that is named, also why the last decision on it changed nothing."""
+    ignored: dict[str, str] = {}
     async with face.reading() as supervisor:
         if run is not None:
             await run_named(face, supervisor, run)
@@ -77,19 +84,20 @@ async def _found(face: Invocation, named: str | None, run: str | None, kinds: Se
             found = [one for one in found if named in (one.id, one.run_id)]
             if not found:
                 await refuse_entry(supervisor, named, kinds=kinds)
-    return [one for one in found if role is None or one.role in (None, role)]
+            ignored = await ignored_among(supervisor, found)
+    return [one for one in found if role is None or one.role in (None, role)], ignored
 
 
-def _show(face: Invocation, found: Sequence[Waiting], now: float, *, whole: bool, filtered: bool) -> None:
+def _show(face: Invocation, found: Sequence[Waiting], now: float, ignored: Mapping[str, str], *, whole: bool, filtered: bool) -> None:
     if face.json:
-        face.answer({"waiting": [face.shown(entry_form(one, now)) for one in found]})
+        face.answer({"waiting": [face.shown(entry_form(one, now)) for one in found], "ignored": dict(ignored)})
         return
     if not found:
         face.note("Nothing waits." if not filtered else "Nothing waits that fits these options.")
         return
     if whole:
         for one in found:
-            show_entry(face, one, now)
+            show_entry(face, one, now, ignored.get(one.id))
         return
     rows = [(one.id, one.kind, one.title, one.role or "", duration(now - one.created), _due(one, now)) for one in found]
     face.table(
@@ -112,7 +120,7 @@ def bounds(entry: Waiting, now: float) -> list[str]:
     return [f"for the role {one_line(entry.role)}"] * bool(entry.role) + [f"due {due}"] * bool(due)
 
 
-def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
+def show_entry(face: Invocation, entry: Waiting, now: float, ignored: str | None = None) -> None:
     """Print one entry whole: everything the person has to see, and how to decide."""
     face.say(one_line(entry.id), "bold")
     face.say("  " + ", ".join([entry.kind, one_line(entry.title), f"waits {duration(now - entry.created)}", *bounds(entry, now)]))
@@ -125,6 +133,8 @@ def show_entry(face: Invocation, entry: Waiting, now: float) -> None:
         elif value not in (None, [], {}, ""):
             face.say(f"  {one_line(name)}: {as_json(value)}")
     face.say(f"  shown as: {entry.digest}", "dim")
+    if ignored is not None:
+        face.say(f"  {ignored}", "red")
     for way in told(entry, face.as_whom(entry.role)):
         face.say(f"  {way}", "cyan")
     face.say()

@@ -18,6 +18,7 @@ import chargehand
 from chargehand.cli import each
 from chargehand.cli.forms import entry_form, run_form
 from chargehand.cli.given import json_given, percent_given, seconds_given, tags_given
+from chargehand.cli.ignored import ignored_on
 from chargehand.cli.inbox import bounds
 from chargehand.cli.invocation import Invocation, command
 from chargehand.cli.loading import call_of, look_beside, resources_for, workflow_at
@@ -134,7 +135,11 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
         finally:
             await _stop(telling)
         waits = await supervisor.waiting(run_id=id)
-        signals = [] if row.status in FINAL_STATUSES else signals_waited_for(await loaded(supervisor.journal, row.number))
+        waiting = _WaitsFor(waits, [], {})
+        if row.status not in FINAL_STATUSES:
+            events = await loaded(supervisor.journal, row.number)
+            ignored = {entry.id: why for entry in waits if (why := ignored_on(entry, events)) is not None}
+            waiting = _WaitsFor(waits, signals_waited_for(events), ignored)
         if row.status == "completed":
             value = call.definition.contract.result.to_json(await supervisor.outcome(row, call.definition.contract.result))
             return _completed(face, row, value)
@@ -144,7 +149,7 @@ async def _run_one(face: Invocation, supervisor: Supervisor, call: Call[Any], id
                 await supervisor.outcome(row)
             except ChargehandError as error:
                 failure = error
-    return _not_completed(face, row, waits, signals, failure)
+    return _not_completed(face, row, waiting, failure)
 
 
 def _explained(face: Invocation, conflict: RunConflict) -> RunConflict:
@@ -164,41 +169,54 @@ def _completed(face: Invocation, row: RunRow, value: Any) -> int:
     return EXIT_OK
 
 
-def _not_completed(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str], failure: ChargehandError | None) -> int:
+@dataclass(frozen=True)
+class _WaitsFor:
+    """What a run waits for: entries, signals, and by entry why the last decision on it changed nothing."""
+
+    entries: list[Waiting]
+    signals: list[str]
+    ignored: dict[str, str]
+
+
+def _not_completed(face: Invocation, row: RunRow, waiting: _WaitsFor, failure: ChargehandError | None) -> int:
     """Say how the run stands, and what can be done."""
     if face.json:
         record = failure.record() if isinstance(failure, Failure) else None if failure is None else {"message": failure.message}
-        shown = [face.shown(entry_form(entry, row.updated)) for entry in waits]
-        face.answer({"run": run_form(row, face.shown), "error": record, "waiting": shown, "signals": signals})
+        shown = [face.shown(entry_form(entry, row.updated)) for entry in waiting.entries]
+        about = {"waiting": shown, "signals": waiting.signals, "ignored": waiting.ignored}
+        face.answer({"run": run_form(row, face.shown), "error": record, **about})
     elif failure is not None:
         standing = f" {counted(row.standing, 'effect stands', 'effects stand')}." if row.standing else ""
         face.note(
             f"{row.id} {row.status}: {one_line(failure.message)} [{failure.code}]{standing} `chargehand show {row.id}` tells how.", "red"
         )
     else:
-        _say_what_waits(face, row, waits, signals)
+        _say_what_waits(face, row, waiting)
     if row.status in ("failed", "cancelled"):
         return EXIT_FAILED
     return EXIT_WAITING if row.status == "waiting" else EXIT_PARKED
 
 
-def _say_what_waits(face: Invocation, row: RunRow, waits: list[Waiting], signals: list[str]) -> None:
+def _say_what_waits(face: Invocation, row: RunRow, waiting: _WaitsFor) -> None:
     lives = face.settings.journal != "memory:"
     face.note(f"{row.id} is {row.status}{f' ({row.reason})' if row.reason else ''}.", "yellow")
     now = time.time()
-    for entry in waits:
+    for entry in waiting.entries:
         bound = ", ".join(bounds(entry, now))
-        face.note(f"{entry.kind}{f' {bound}' if bound else ''}: {one_line(entry.title)}{_why(entry)}", "yellow")
+        why = _why(entry)[1 if entry.title.endswith("?") else 0 :]
+        face.note(f"{entry.kind}{f' {bound}' if bound else ''}: {one_line(entry.title)}{why}", "yellow")
         if entry.role:
             face.note(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}")
+        if entry.id in waiting.ignored:
+            face.note(f"  {waiting.ignored[entry.id]}", "red")
         for way in told(entry, face.as_whom(entry.role)) if lives else ():
             face.note(f"  {way}", "cyan")
-    for name in signals:
+    for name in waiting.signals:
         face.note(f"signal: it waits for {one_line(name)!r}", "yellow")
         if lives:
             face.note(f"  chargehand signal {quoted(row.id)} {quoted(name)} --value JSON", "cyan")
     if lives:
-        whole = f"`chargehand inbox {quoted(row.id)}` shows it whole. " if waits else ""
+        whole = f"`chargehand inbox {quoted(row.id)}` shows it whole. " if waiting.entries else ""
         face.note(f"{whole}Once decided, run the same command again, or keep a `chargehand worker` running.")
     else:
         face.note("The journal memory: ends with this command, and the run with it. Give --journal FILE, so that somebody can decide.")

@@ -403,7 +403,7 @@ class Rungs:
         for name in names:
             await driver.end_operation(name)
         lost = [effect for effect in driver.history.effects(self.path) if effect.path in names]  # newest first by what is known now
-        await saga.undo_all(driver, lost, self.path, over_pivot=True)
+        await saga.undo_all(driver, lost, over_pivot=True)
 
     async def _end_inner_agents(self) -> None:
         """End the agents that this one used and no longer waits for; they would begin new effects behind its release."""

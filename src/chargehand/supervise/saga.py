@@ -47,7 +47,7 @@ async def roll_back_run(driver: RunDriver) -> None:
     begun = history.rolling_back
     if begun is None:
         return  # a person had the run go on before this operation came to work
-    stands = await undo_all(driver, history.effects(), "!rollback")
+    stands = await undo_all(driver, history.effects())
     if stands and driver.workflow.after_final != "undo" and history.pivoted is None:
         await pivot.ask(driver, "", stands, begun.payload["e"])
     if history.rolling_back is None:
@@ -57,9 +57,9 @@ async def roll_back_run(driver: RunDriver) -> None:
         if decision == "go on":
             return
         if decision == "undo":
-            await undo_all(driver, history.effects(), "!rollback", over_pivot=True)
+            await undo_all(driver, history.effects(), over_pivot=True)
     elif stands:
-        await undo_all(driver, history.effects(), "!rollback", over_pivot=True)
+        await undo_all(driver, history.effects(), over_pivot=True)
     error = dict(begun.payload["e"])
     left = [effect.path for effect in history.effects() if effect.stage in ("stands", "done") and not effect.shared and not effect.dry]
     if begun.payload.get("by") == "cancel":
@@ -74,7 +74,7 @@ async def roll_back_scope(driver: RunDriver, path: str, error: BaseException) ->
     history = driver.history
     if path not in history.rolling:
         await driver.log.commit(("scope.rolling_back", path, {"e": recorded_failure(error), "from": paths_of(error)}))
-    stands = await undo_all(driver, history.effects(scope), path)
+    stands = await undo_all(driver, history.effects(scope))
     if stands and driver.workflow.after_final != "undo":
         if path not in history.scope_pivots:
             await pivot.ask(driver, path, stands, recorded_failure(error))
@@ -85,13 +85,13 @@ async def roll_back_scope(driver: RunDriver, path: str, error: BaseException) ->
                 drafts: list[Draft] = [("undo.stands", effect.path, {"why": "left"}) for effect in stands]
                 await driver.log.commit(*drafts)
             case _:
-                await undo_all(driver, history.effects(scope), path, over_pivot=True)
+                await undo_all(driver, history.effects(scope), over_pivot=True)
     elif stands:
-        await undo_all(driver, history.effects(scope), path, over_pivot=True)
+        await undo_all(driver, history.effects(scope), over_pivot=True)
     await driver.log.commit(("scope.rolled_back", path, {}), progress=True)
 
 
-async def undo_all(driver: RunDriver, found: Sequence[EffectState], asker: str, *, over_pivot: bool = False) -> list[EffectState]:
+async def undo_all(driver: RunDriver, found: Sequence[EffectState], *, over_pivot: bool = False) -> list[EffectState]:
     """Undo effects, newest first. Returns what stands because of a pivot."""
     for effect in found:
         if effect.final and effect.stage in OPEN_STAGES:
