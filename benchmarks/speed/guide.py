@@ -68,9 +68,9 @@ def _big(found: Found, order: Sequence[str]) -> str:
     runs, events = found["million_runs"], found["million_events"]
     rows = [(f"opening a journal of {runs['runs']:,} runs", f"{runs['open_s'] * 1e3:,.1f} ms")]
     rows += [(f"a page of 50 of them: {name}", f"{cost:,.1f} ms") for name, cost in runs["pages_ms"].items()]
-    rows += [(f"`chargehand {name}` on it, the process included", f"{cost:,.1f} s") for name, cost in runs["commands_s"].items()]
+    rows += [(f"chargehand {name}, on it, the process included", f"{cost:,.1f} s") for name, cost in runs["commands_s"].items()]
     rows += [
-        (f"`chargehand {name}`, journal of {events['events']:,} events", f"{cost:,.1f} s") for name, cost in events["commands_s"].items()
+        (f"chargehand {name}, in a journal of {events['events']:,} events", f"{cost:,.1f} s") for name, cost in events["commands_s"].items()
     ]
     return _rows(("what", "found"), rows)
 

@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 ROW = b"x" * 200
+ADDITIONS = 5_000_000
 
 
 class RawRows:
@@ -48,10 +49,10 @@ def raw_rows_per_second(folder: Path, commits: int, rows: int = 1) -> float:
 
 
 def yardstick_ms() -> float:
-    """Return the milliseconds of CPU that five million additions take: a yardstick of the processor, not of the disk."""
+    """Return the milliseconds of CPU that `ADDITIONS` take: a yardstick of the processor, not of the disk."""
     started = time.process_time()
     x = 0
-    while x < 5_000_000:
+    while x < ADDITIONS:
         x += 1
     return (time.process_time() - started) * 1e3
 

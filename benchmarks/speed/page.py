@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.speed.environments import TITLES
+from benchmarks.speed.limits import ADDITIONS
 from benchmarks.speed.rounds import Figures, best_peer_ratios
 
 Found = dict[str, Any]
 
 HEAD = (
-    "| system | sequential: steps/s | raw one-row commits/s beside it | CPU µs/step | 200 runs × 20 steps: steps/s | "
+    "| system | sequential: steps/s | raw one-row commits/s beside it | CPU µs/step | 200 runs × 20 steps: steps/s | its CPU per step, as additions of Python | "
     "bytes/step | 1-step run p50/p99 ms | finished steps made twice after kill -9 · restart→done s |"
 )
 
 
 def table(rounds: dict[str, list[Figures]], crashes: dict[str, Any], order: Sequence[str]) -> str:
     """Return the table of all systems: medians of the rounds, and their range in brackets."""
-    lines = [HEAD, "|---" * 8 + "|"]
+    lines = [HEAD, "|---" * 9 + "|"]
     for name in order:
         if name not in rounds:
             continue
@@ -32,6 +33,7 @@ def table(rounds: dict[str, list[Figures]], crashes: dict[str, Any], order: Sequ
             spread(one, "raw_rows_per_s"),
             spread(one, "sequential_cpu_us_per_step"),
             spread(one, "concurrent_steps_per_s"),
+            f"{statistics.median(map(additions, one)):,.0f}",
             f"{middle(one, 'bytes_per_step'):,.0f}",
             f"{middle(one, 'one_step_run_p50_ms'):.1f}/{middle(one, 'one_step_run_p99_ms'):.1f}",
             "–" if crash is None else f"{crash['steps_made_twice']} · {crash['restart_to_done_s']:.1f}",
@@ -51,6 +53,11 @@ def spread(rounds: Sequence[Figures], figure: str) -> str:
     return f"{statistics.median(values):,.0f} [{min(values):,.0f}–{max(values):,.0f}]"
 
 
+def additions(one: Figures) -> float:
+    """Return how many additions of Python the CPU of one of many steps would make: it depends less on the machine and the minute."""
+    return one["concurrent_cpu_us_per_step"] / (one["yardstick_ms"] * 1e3) * ADDITIONS
+
+
 # -- the flat figures ----------
 
 
@@ -66,6 +73,7 @@ def figures(found: Found) -> Found:
         "raw_rows_per_s": _at(found, "sequential", "raw_rows_per_s"),
         "concurrent_steps_per_s": middle(ours, "concurrent_steps_per_s") if ours else None,
         "concurrent_cpu_us_per_step": middle(ours, "concurrent_cpu_us_per_step") if ours else None,
+        "concurrent_additions_per_step": statistics.median(map(additions, ours)) if ours else None,
         "concurrent_ratio_to_best_peer": statistics.median(ratios) if ratios else None,
         "bytes_per_step": _at(found, "growth", "bytes_per_step"),
         "cost_ratio_step_10000_to_100": _at(found, "growth", "ratio_last_to_first"),

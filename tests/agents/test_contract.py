@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 
 from chargehand import Clarify, Rejected, Resource, Supervisor, agent, gate, give_up, read, retry, start, workflow
 from chargehand.errors import DefinitionError
@@ -196,3 +197,39 @@ def test_a_tool_must_be_a_definition() -> None:
         @agent(role="Uses what it may not.", uses=[plain])  # type: ignore[list-item]
         async def wrong(x: int) -> int:
             return x
+
+
+class Quote(BaseModel):
+    """What an agent should give."""
+
+    price: int
+
+
+@agent(role="Gives something else.", ladder=[retry(1), give_up()])
+async def gives_text(x: int) -> Quote:
+    """Give a text."""
+    return f"{x} francs"  # type: ignore[return-value]
+
+
+@agent(role="Gives something else.", ladder=[retry(1), give_up()])
+async def gives_many(x: int) -> list[Quote]:
+    """Give a text."""
+    return f"{x} francs"  # type: ignore[return-value]
+
+
+@workflow(name="contract.text")
+async def asks_for_one(x: int) -> Quote:
+    """Ask for one."""
+    return await gives_text(x)
+
+
+@workflow(name="contract.many")
+async def asks_for_many(x: int) -> list[Quote]:
+    """Ask for many."""
+    return await gives_many(x)
+
+
+async def test_what_does_not_fit_is_told_as_its_author_writes_it() -> None:
+    """The reason names the type, not Python's representation of it: a model reads it as feedback."""
+    assert (await _failure(asks_for_one, 3)).startswith("gives_text: The output does not fit Quote: value: Input should be")
+    assert (await _failure(asks_for_many, 3)).startswith(f"gives_many: The output does not fit list[{__name__}.Quote]: value: Input")

@@ -53,7 +53,7 @@ def test_with_the_key_everything_holds(cli: Command, shop: Command) -> None:
     assert cli("verify").out == "2 runs verified: all hold\n"
     cli("approve", "p-1")
     assert shop("pay", 500, id="p-1").status == 0
-    assert cli("prune", "--before", "2100-01-01").status == 0
+    assert cli("prune", "--before", "2100-01-01", "--yes").status == 0
     shop("add", {"a": 1}, id="s-2")
     assert cli("verify").status == 0
     assert "from CHARGEHAND_CHAIN_KEY" in cli("doctor").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,19 @@ def test_killed_in_the_middle_of_items_it_goes_on_with_them(cli: Command, start:
     second.ended()
     assert lines_of("worked.txt").count("1") == 1
     assert [run["id"] for run in cli("runs", "--status", "completed", "--json").json["runs"]] == ["2026-01-01-3", "2026-01-01-1"]
+
+
+def test_interrupted_the_results_say_what_is_known(start: Callable[..., Started]) -> None:
+    """Ctrl-C writes --out all the same: what has ended with its value, what was in flight as interrupted, the rest as not started."""
+    items("fine", "slow", "fine")
+    command = start("run", WORK, "--each", "items.jsonl", "--id", "{date}-{id}", "--at-once", "1", "--out", "results.jsonl")
+    until(lambda: lines_of("worked.txt") == ["1", "2"])
+    command.process.send_signal(signal.SIGINT)
+    assert command.process.stderr is not None
+    assert "Calls in flight may settle: 2026-01-01-2/worked." in command.process.stderr.readline()
+    command.process.send_signal(signal.SIGINT)
+    assert command.ended().status == 130
+    assert [one["status"] for one in results()] == ["completed", "interrupted", "not started"]
 
 
 def test_a_long_failure_is_counted_like_any_other(cli: Command) -> None:

@@ -27,7 +27,9 @@ BAD: list[tuple[str, int, str, str]] = [
     (f"run {SHOP}", 6, "unknown-workflow", "has not one workflow"),
     (f"run {SHOP}:charge", 2, "definition", "is no workflow"),
     ("run raises.py:flow", 2, "configuration", "ZeroDivisionError: division by zero"),
-    ("run wrong.py:flow", 2, "configuration", "SyntaxError"),
+    ("run wrong.py:flow", 2, "configuration", "SyntaxError: invalid syntax (/"),
+    ("run untyped.py:flow", 2, "missing-annotation", "untyped.py:3)"),
+    ("run nonsense.py:flow", 2, "definition", "nonsense.py:2)"),
     ("run lacks.py:flow", 2, "configuration", "imports 'no_such_thing'"),
     ("run json.py:flow", 2, "configuration", "another module is called 'json'"),
     (f"run {PAY}", 2, "invalid-input", "lacks the argument 'amount'"),
@@ -173,6 +175,8 @@ def prepared(shop: Command) -> None:
     Path("text.db").write_text("this is no database, only text that is long enough to look at" * 20)
     Path("raises.py").write_text("1 / 0\n")
     Path("wrong.py").write_text("def (:\n")
+    Path("untyped.py").write_text("from chargehand import step\n\n@step\ndef unser(n: int):\n    return n\n")
+    Path("nonsense.py").write_text("from chargehand import Budget\nBUDGET = Budget(tokens=-5)\n")
     Path("lacks.py").write_text("import no_such_thing\n")
     Path("json.py").write_text("flow = 1\n")
     with sqlite3.connect("newer.db") as connection:

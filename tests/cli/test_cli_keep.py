@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import pty
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,7 +91,7 @@ def test_heads_kept_elsewhere_find_a_rewritten_journal(cli: Command, shop: Comma
     cli("approve", "p-1")
     shop("pay", 500, id="p-1")
     change("UPDATE runs SET finished = 1.0 WHERE id = 's-2'")
-    assert cli("prune", "--before", "2000-01-01", "--json").json == {"pruned": 1, "would_prune": 0}
+    assert cli("prune", "--before", "2000-01-01", "--yes", "--json").json == {"pruned": 1, "would_prune": 0}
     assert cli("verify", "--against", "heads.jsonl").status == 0
     Path("chargehand.db").rename("old.db")
     for beside in Path().glob("chargehand.db-*"):
@@ -126,8 +130,48 @@ def test_prune_deletes_what_has_ended(cli: Command, shop: Command) -> None:
     assert cli("prune", "--before", "1d").out == "0 runs pruned\n"
     assert cli("prune", "--before", "2100-01-01", "--environment", "staging").out == "0 runs pruned\n"
     assert cli("prune", "--before", "2100-01-01", "--dry-run").out == "1 run would be pruned\n"
-    assert cli("prune", "--before", "2100-01-01").out == "1 run pruned\n"
+    assert cli("prune", "--before", "2100-01-01", "--yes").out == "1 run pruned\n"
     assert [run["id"] for run in cli("runs", "--json").json["runs"]] == ["p-1"]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_prune_deletes_nothing_unasked(cli: Command, shop: Command, options: tuple[str, ...]) -> None:
+    """Where nobody can be asked, prune says how many runs it would delete, and wants --yes."""
+    shop("add", {"a": 1}, id="s-1")
+    said = cli("prune", "--before", "2100-01-01", *options)
+    assert (said.status, said.out) == (2, "")
+    assert "1 run of development that ended before" in said.err
+    assert "Say so with --yes" in said.err
+    assert [run["id"] for run in cli("runs", "--json").json["runs"]] == ["s-1"]
+
+
+@pytest.mark.parametrize(("typed", "left"), [(b"n\n", ["s-1"]), (b"y\n", [])])
+def test_prune_asks_on_a_terminal(cli: Command, shop: Command, typed: bytes, left: list[str]) -> None:
+    """On a terminal it asks, and no means no."""
+    shop("add", {"a": 1}, id="s-1")
+    ours, theirs = pty.openpty()
+    os.write(ours, typed)
+    words = [sys.executable, "-m", "chargehand.cli.main", "prune", "--before", "2100-01-01"]
+    done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert (done.returncode, "1 run of development that ended before" in done.stderr) == (0, True)
+    assert [run["id"] for run in cli("runs", "--json").json["runs"]] == left
+
+
+def test_another_programs_file_is_not_made_a_journal_by_a_slip(cli: Command, shop: Command) -> None:
+    """A file with tables of another program is refused on the command line, and taken where the configuration names it."""
+    with sqlite3.connect("theirs.db") as connection:
+        connection.execute("CREATE TABLE customers(name)")
+    connection.close()
+    before = Path("theirs.db").read_bytes()
+    for words in (("run", f"{SHOP}:add", "--input", '{"a": 1}'), ("worker", f"{SHOP}:add")):
+        said = cli(*words, "--journal", "sqlite:///theirs.db")
+        assert (said.status, "another program's tables: customers" in said.err) == (5, True)
+    assert Path("theirs.db").read_bytes() == before
+    Path("chargehand.toml").write_text('journal = "theirs.db"\n')
+    assert shop("add", {"a": 1}, id="s-1").status == 0
+    assert shop("add", {"a": 2}, "--journal", "theirs.db", id="s-2").status == 0, "it is a journal now"
 
 
 def finding(said: Any, about: str) -> dict[str, str]:

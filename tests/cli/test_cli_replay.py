@@ -112,9 +112,12 @@ def test_a_divergence_may_be_accepted(cli: Command) -> None:
 
 @pytest.mark.usefixtures("parked")
 def test_accepting_another_place_is_said(cli: Command) -> None:
-    """Who accepts a path at which the run is not parked hears where it is parked."""
+    """A path that the run does not know is refused; who accepts one at which it is not parked hears where it is parked."""
     cli("signal", "b-1", "go", "--value", '"yes"')
     cli("run", f"{AFTER}:bill_accepted", "--input", '"DE"', "--id", "b-1")
     said = cli("resume", "b-1", "--accept", "billing.raet")
+    assert said.status == 2
+    assert "'billing.raet', which is no call of run 'b-1'. It is parked at 'billing.rate'. Nothing was sent." in said.err
+    said = cli("resume", "b-1", "--accept", "billing.book")
     assert said.status == 0
     assert "It is parked at 'billing.rate', which --accept does not name" in said.err

@@ -43,6 +43,17 @@ ENTRY_COMMANDS = ["approve {}", "reject {} --reason x", "release {} --reason x",
 ENTRY_COMMANDS += ["fail {}", "abandon {} --reason x", "inbox {}", "approvals {}", "letters {}"]
 
 
+def test_what_waits_anew_is_named(cli: Command, shop: Command) -> None:
+    """After a redrive that failed again, the entry of before does not wait, and the one that does is named."""
+    assert shop("post_and_fail", "hello", id="u-1").status == 4
+    assert cli("redrive", "u-1").status == 0
+    assert shop("post_and_fail", "hello", id="u-1").status == 4
+    said = cli("abandon", "u-1/post", "--reason", "it stands")
+    assert said.status == 6
+    assert "undo redriven" in said.err
+    assert "What waits there now is 'u-1/post@2'." in said.err
+
+
 @pytest.mark.usefixtures("some")
 @pytest.mark.parametrize("command", ENTRY_COMMANDS)
 def test_an_unknown_entry_is_told_with_what_became_of_it(cli: Command, command: str) -> None:

@@ -231,6 +231,22 @@ def test_an_account_tells_people_retries_and_gates_apart() -> None:
     assert account.spent is None
 
 
+def test_trying_to_undo_again_is_retrying() -> None:
+    """From the first undo that failed to its end or to the letter it is a retry; what the letter waits for is a person's time."""
+    account = account_of(
+        events(
+            (1.0, "effect.intended", "post", {"generation": 1, "key": "k"}),
+            (2.0, "effect.done", "post", {"v": "x"}),
+            (2.0, "run.rolling_back", "", {"e": {}, "by": "failure"}),
+            (2.0, "undo.intended", "post", {"try": 1}),
+            (3.0, "undo.tried", "post", {"try": 1, "e": {}, "due": 4.0}),
+            (5.0, "undo.lettered", "post", {"why": "locked", "entry": "r/post"}),
+        ),
+        now=15.0,
+    )
+    assert (account.retry_seconds, account.person_seconds) == (2.0, 10.0)
+
+
 def test_what_is_open_lasts_until_now() -> None:
     """A run that still waits has waited until now; a clock that stands behind the last event takes nothing away."""
     waiting = events((1.0, "call.done", "c", {"v": 1}), (2.0, "question.asked", "ask", {"question": "?"}))

@@ -10,9 +10,9 @@ import call4agents as c4a
 import stopwatch
 
 
-@c4a.effect(name="inc")
+@c4a.effect(name="inc", idempotent_for=86_400)
 def inc(x: int) -> int:
-    """Make one step."""
+    """Make one step. It may be repeated after a crash, as a step may; without saying so, the one in flight would wait for a person."""
     return stopwatch.step(x)
 
 

@@ -26,6 +26,7 @@ from chargehand.cli.ways import quoted
 from chargehand.config import Settings, nearest, settings_from
 from chargehand.durable import Journal as JournalPort
 from chargehand.errors import BadConfiguration, DecisionRefused
+from chargehand.journals.sqlite_look import refuse_foreign
 from chargehand.starting import refuse_no_journal_at
 from chargehand.supervise.approvals import Person
 from chargehand.supervise.definitions import WorkflowDefinition
@@ -148,6 +149,8 @@ class Invocation:
         What drives runs or `signs` gets the chain key; what only looks needs none.
         """
         settings = self.settings
+        if work and settings.origins.get("journal") in (None, "option"):  # who configures such a file means it
+            refuse_foreign(settings.journal.removeprefix("sqlite:///"))
         return Supervisor(
             settings.journal,
             workflows,

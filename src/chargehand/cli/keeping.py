@@ -17,9 +17,9 @@ import typer
 from chargehand.cli import doctoring, erasing
 from chargehand.cli.forms import record_form, run_form
 from chargehand.cli.given import json_lines, statuses_given, time_given
-from chargehand.cli.invocation import Invocation, command
+from chargehand.cli.invocation import Invocation, asking, command
 from chargehand.cli.reading import Since, Status, Until, Workflow
-from chargehand.cli.safe import as_json, counted, one_line
+from chargehand.cli.safe import as_json, counted, moment, one_line
 from chargehand.cli.unknown import run_named
 from chargehand.cli.writing import write_line, written_whole
 from chargehand.config import hash_secret
@@ -257,21 +257,25 @@ async def prune(
         str, typer.Option("--before", metavar="TIME", help="Runs that ended before then: a date, or 90d for ninety days ago.")
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. What is deleted does not come back.")] = False,
 ) -> None:
     """Delete ended runs of this environment for good. Business keys stay, and the journal's chain notes each prune.
 
-    An id is forgotten with its run: started again, it would run anew.
+    An id is forgotten with its run: started again, it would run anew, and its effects would be made again.
     """
     bound = time_given(before, "--before", time.time())
     assert bound is not None
     done = 0
     async with face.keyed() as supervisor:
-        with face.working("pruning") as step:
-            if dry_run:
-                final = ("completed", "failed", "cancelled")
-                async for row in _rows(face, supervisor, None, status=final):
-                    done += row.updated < bound
-            else:
+        if not yes or dry_run:
+            final = ("completed", "failed", "cancelled")
+            done = sum([row.updated < bound async for row in _rows(face, supervisor, None, status=final)])
+        if not dry_run and (done or yes):
+            if not yes and not _agreed(done, bound, supervisor.environment, asks=not face.json and sys.stdin.isatty()):
+                face.note("Nothing was pruned.")
+                return
+            done = 0
+            with face.working("pruning") as step:
                 while count := await supervisor.journal.prune(before=bound, limit=_PRUNE_BATCH, environment=supervisor.environment):
                     done += count
                     step(done)
@@ -279,6 +283,15 @@ async def prune(
         face.answer({"pruned": 0 if dry_run else done, "would_prune": done if dry_run else 0})
     else:
         face.say(f"{counted(done, 'run')} {'would be pruned' if dry_run else 'pruned'}")
+
+
+def _agreed(runs: int, bound: float, environment: str, *, asks: bool) -> bool:
+    """Ask whether so many runs shall be deleted. Raises `InvalidInput` where nobody can be asked."""
+    which = f"{counted(runs, 'run')} of {environment} that ended before {moment(bound)}"
+    if not asks:
+        raise InvalidInput(f"{which} would be deleted for good. Say so with --yes.")
+    with asking():
+        return typer.confirm(f"Delete {which}, for good?", err=True)
 
 
 # -- principal and demo ----------

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import chargehand
 from chargehand.cli.safe import short_json
 from chargehand.config import Settings, nearest
 from chargehand.errors import BadConfiguration, ChargehandError, DefinitionError, InvalidInput, UnknownWorkflow
@@ -173,7 +174,9 @@ def _look_in(folder: Path) -> None:
 def _import(name: str, reference: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ChargehandError:
+    except ChargehandError as error:
+        error.message = f"{error.message} ({_place(error)})"  # a decorator knows no file: it is told where the definition stands
+        error.args = (error.message, *error.args[1:])
         raise
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
@@ -182,12 +185,16 @@ def _import(name: str, reference: str) -> ModuleType:
             ) from error
         raise BadConfiguration(f"{name} cannot be imported: it imports {error.name!r}, which is not installed.") from error
     except (Exception, SystemExit) as error:
-        raise BadConfiguration(f"{name} cannot be imported: {type(error).__name__}: {error} ({_place(error)}).") from error
+        what = error.msg if isinstance(error, SyntaxError) else error  # its text says the place once more
+        raise BadConfiguration(f"{name} cannot be imported: {type(error).__name__}: {what} ({_place(error)}).") from error
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line where an import failed."""
+    """Return file and line where an import failed: the last of the user's, of an error that is ours."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = list(traceback.extract_tb(error.__traceback__))
+    if isinstance(error, ChargehandError):
+        ours = str(Path(chargehand.__file__).parent)
+        frames = [frame for frame in frames if not frame.filename.startswith((ours, "<"))]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"

@@ -203,7 +203,7 @@ async def show(
     _show_effects(face, _effects(history))
     _show_waits(face, waits)
     _show_unchecked(face, unchecked, unknown)
-    _show_account(face, account)
+    _show_account(face, account, ended=row.status in FINAL_STATUSES)
 
 
 def _understood(run: str, events: Sequence[Event], now: float) -> tuple[History, Account | None]:
@@ -297,7 +297,7 @@ def _show_unchecked(face: Invocation, unchecked: dict[str, list[str]] | None, un
                 face.say(one_line(f"{agent}: {clause}"), "yellow")
 
 
-def _show_account(face: Invocation, account: Account | None) -> None:
+def _show_account(face: Invocation, account: Account | None, *, ended: bool) -> None:
     face.say()
     face.say("Account", "bold")
     if account is None:
@@ -306,7 +306,7 @@ def _show_account(face: Invocation, account: Account | None) -> None:
     spent = account.spent
     cost = "not measured" if spent is None else f"{spent.tokens} tokens, {spent.usd} USD in {counted(spent.calls, 'model call')}"
     face.say(
-        f"took {duration(account.elapsed_seconds)}: {counted(account.agents, 'agent call')}, "
+        f"took {duration(account.elapsed_seconds)}{'' if ended else ' so far'}: {counted(account.agents, 'agent call')}, "
         f"{account.steps} steps and reads, {counted(account.effects, 'effect')}"
     )
     face.say(f"spent: {cost}")

@@ -203,7 +203,8 @@ def _say_what_waits(face: Invocation, row: RunRow, waiting: _WaitsFor) -> None:
     now = time.time()
     for entry in waiting.entries:
         bound = ", ".join(bounds(entry, now))
-        face.note(f"{entry.kind}{f' {bound}' if bound else ''}: {one_line(entry.title)}{_why(entry)}", "yellow")
+        why = _why(entry)[1 if entry.title.endswith("?") else 0 :]
+        face.note(f"{entry.kind}{f' {bound}' if bound else ''}: {one_line(entry.title)}{why}", "yellow")
         if entry.role:
             face.note(f"  the role {one_line(entry.role)}: {face.who_has(entry.role)}")
         if entry.id in waiting.ignored:

@@ -96,12 +96,23 @@ async def resume(
             )
         by = face.person(as_)
         at = await _diverged_at(supervisor, row)
+        await _refuse_unknown_paths(supervisor, row, accept or (), at)
         await supervisor.resume(run, accept=accept or (), by=by)
         if at and accept and at not in accept:
             face.note(
                 f"It is parked at {at!r}, which --accept does not name, and will park there again unless the code was mended.", "yellow"
             )
         return await posted(face, supervisor, row, {"kind": "resume"}, wait, said=f"{run} is told to go on")
+
+
+async def _refuse_unknown_paths(supervisor: Supervisor, row: RunRow, accept: Sequence[str], at: str | None) -> None:
+    """Raise `InvalidInput` for a path that no call of the run has: said once, it would keep the right one from being said."""
+    known = {event.path for event in await loaded(supervisor.journal, row.number)} | {at or ""}
+    for path in accept:
+        if path not in known:
+            near = at or nearest(path, known)
+            hint = f" It is parked at {near!r}." if at else f" Did you mean {near!r}?" if near else ""
+            raise InvalidInput(f"--accept names {path!r}, which is no call of run {row.id!r}.{hint} Nothing was sent.")
 
 
 async def _diverged_at(supervisor: Supervisor, row: RunRow) -> str | None:

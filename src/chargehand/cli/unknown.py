@@ -77,8 +77,10 @@ async def _refuse_call(supervisor: Supervisor, row: RunRow, named: str, path: st
     events = [event for event in await loaded(supervisor.journal, row.number) if event.path == path]
     if events:
         decided = [event for event in events if event.payload.get("by")]
+        now = [entry.id for entry in await supervisor.waiting(run_id=row.id) if entry.path == path]
+        again = f" What waits there now is {now[0]!r}." if now else ""
         raise UnknownEntry(
-            f"{named!r} does not wait for a person: {told((decided or events)[-1])}. `chargehand show {row.id}` tells the rest."
+            f"{named!r} does not wait for a person: {told((decided or events)[-1])}.{again} `chargehand show {row.id}` tells the rest."
         )
     waits = {entry.id for entry in await supervisor.waiting(run_id=row.id)}
     if waits:

@@ -35,10 +35,10 @@ _ASKS = {
 _STAYS_ASKED = {"effect.voted", "effect.edited", "mail.ignored"}
 """Events of such a path that do not end the waiting."""
 
-_FAILED_TRIES = {"call.retrying", "effect.tried", "agent.rejected", "agent.errored"}
+_FAILED_TRIES = {"call.retrying", "effect.tried", "agent.rejected", "agent.errored", "undo.tried"}
 _ENDS = {
     "call.done", "call.failed", "effect.done", "effect.failed", "effect.denied", "effect.did_not_happen",
-    "effect.doubted", "agent.released", "agent.failed",
+    "effect.doubted", "agent.released", "agent.failed", "undo.done", "undo.stands", "undo.lettered",
 }  # fmt: skip
 _RUN_ENDS = {"run.completed", "run.failed", "run.cancelled"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 
 import apsw
 
@@ -46,10 +47,25 @@ def refuse_no_journal(path: str) -> None:
         )
     version, tables = _looked(path)
     if tables and not _OURS.issubset(tables):
-        listed = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more" if len(tables) > 5 else "")
-        raise JournalError(f"{path!r} holds no journal but another program's tables: {listed}. {_MAKES_ONE}")
+        raise JournalError(f"{path!r} holds no journal but another program's tables: {_listed(tables)}. {_MAKES_ONE}")
     if not tables and not version:
         raise JournalError(f"{path!r} is empty: no journal was made in it yet. {_MAKES_ONE}")
+
+
+def refuse_foreign(path: str) -> None:
+    """Raise `JournalError` when a file holds another program's tables and no journal yet: one that was named by mistake, perhaps."""
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        return
+    _, tables = _looked(path)
+    if tables and not _OURS.issubset(tables):
+        raise JournalError(
+            f"{path!r} holds another program's tables: {_listed(tables)}. Nothing was written to it. Name another file; or, if transactional "
+            "effects shall write to these tables, say so with `journal` in chargehand.toml or with CHARGEHAND_JOURNAL."
+        )
+
+
+def _listed(tables: Sequence[str]) -> str:
+    return ", ".join(tables[:5]) + (f" and {len(tables) - 5} more" if len(tables) > 5 else "")
 
 
 def _looked(path: str) -> tuple[int, list[str]]:

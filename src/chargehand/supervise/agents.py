@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
@@ -139,7 +139,7 @@ class _Work(Rungs):
             detail = explain(error) if isinstance(error, ValidationError) else str(error)
             verdict = Verdict(
                 "fail",
-                (f"The output does not fit {codec.annotation!r}: {detail}",),
+                (f"The output does not fit {_name_of(codec.annotation)}: {detail}",),
                 gate="schema",
                 mode="SYS-schema",
                 evidence=repr(output)[:500],
@@ -238,3 +238,8 @@ class _Work(Rungs):
         out_of_role = body.out_of_role is not None
         where = climb(self.ladder, state.rung, state.rung_tries, only_person=final, permanent=not out_of_role)
         await self.commit("agent.errored", payload | {"rung": where.rung, "do": where.step})
+
+
+def _name_of(annotation: Any) -> str:
+    """Return a type as the agent's author writes it."""
+    return annotation.__qualname__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)

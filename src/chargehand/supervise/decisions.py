@@ -17,7 +17,10 @@ class Decision:
 
 
 def Approve(edit: Mapping[str, Any] | None = None) -> Decision:
-    """Approve an effect as shown, or with all its arguments replaced."""
+    """Approve an effect as shown, or with its arguments replaced.
+
+    `edit` holds every argument that counts, not only those that change: ``{**entry.shows["arguments"], "quantity": 300}``.
+    """
     return Decision("approve") if edit is None else Decision("edit", dict(edit))
 
 
@@ -47,7 +50,7 @@ def Answer(value: Any) -> Decision:
 
 
 def Redrive(edit: Mapping[str, Any] | None = None) -> Decision:
-    """Try a dead letter again, as it is or with other arguments."""
+    """Try a dead letter again, as it is or with other arguments: `edit` holds all of them, as with `Approve`."""
     return Decision("redrive") if edit is None else Decision("edit", dict(edit))
 
 

@@ -328,7 +328,8 @@ def agent(
         family: the model family, for judges and voters.
         ladder: what happens after a rejection; default ``[retry(3), escalate()]``.
         retry_errors: how transient exceptions and timeouts are repeated, without using a rung.
-        timeout: seconds per attempt; waiting for people does not count.
+        timeout: seconds per attempt; waiting for people does not count. An async body is stopped where it awaits: one that
+            blocks the loop is not, and what it gives late counts. Make it a plain function, which has a thread of its own.
         budget: what one call of it may spend, attempts and what its body calls included (`Budget`).
         clarify: answers the agent's questions instead of a person.
         allow_same_family: let voters of the agent's own model family judge it.
