@@ -258,3 +258,23 @@ def test_of_a_run_without_events_nothing_is_known() -> None:
     }  # fmt: skip
     assert {name for name, value in nothing.items() if value == set()} == {"accepted", "made_anew"}
     assert (history.effects(), history.standing(), list(history.for_people()), history.spent_in("")) == ([], 0, [], Spent())
+
+
+@pytest.mark.parametrize(
+    ("drafts", "unsent"),
+    [
+        ([("effect.proposed", "c", {})], True),
+        ([("effect.intended", "c", SENT)], False),
+        ([("effect.done", "c", {"v": 1})], False),
+        ([("effect.proposed", "c", {}), ("effect.denied", "c", {"e": {}})], False),
+        ([("agent.rejected", "c", {"attempt": 1})], True),
+        ([("agent.rejected", "c", {"attempt": 1}), ("effect.proposed", "other/e", {})], True),
+        ([("agent.rejected", "c", {"attempt": 1}), ("effect.proposed", "c/e", {})], False),
+        ([("agent.released", "c", {"v": 1})], False),
+        ([("call.done", "c", {"v": 1})], False),
+        ([], False),
+    ],
+)
+def test_what_was_asked_for_and_not_sent(drafts: list[tuple[str, str, dict[str, Any]]], unsent: bool) -> None:
+    """An effect that was never begun, an agent that asked for none; neither when it has an answer."""
+    assert folded(*drafts).unsent("c") is unsent

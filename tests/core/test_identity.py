@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from chargehand import DefinitionError, InvalidInput
 from chargehand.contracts import Contract, canonical, digest_of
-from chargehand.core.identity import Scope, base_key, checked_segment, content_segment, draw, fraction, key_of, undo_key
+from chargehand.core.identity import Scope, base_key, checked_segment, content_segment, draw, fraction, join, key_of, undo_key
 from chargehand.errors import MissingAnnotation, SecretArgument, Unserialisable
 
 
@@ -23,6 +23,7 @@ def test_calls_of_one_name_are_numbered_in_their_scope() -> None:
     assert branch.next("analyst") == "gather.1/analyst"
     assert branch.covers("gather.1/analyst")
     assert not branch.covers("gather.10/analyst")
+    assert (join("", "analyst"), join("gather.1", "analyst")) == ("analyst", "gather.1/analyst")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a#2", "a~b", "a@b", "a!b", "a\0b", "a\nb"])

@@ -192,6 +192,7 @@ def test_unloading_ends_every_branch_and_drops_what_it_says() -> None:
             try:
                 await ask(f"{name}{number}")
             except Unloading:
+                assert stepping() is current_branch.get()
                 LOG.append(f"{name} unloads")
         return "ended"
 
@@ -424,6 +425,7 @@ def test_a_branch_knows_itself_and_its_scope() -> None:
         return branch.scope.path
 
     async def main() -> Any:
+        assert await body() == ""
         return await Wait(GatherAsk([body, body], [Scope("gather.1"), Scope("gather.2")], None, False))
 
     trampoline, _ = started(main())

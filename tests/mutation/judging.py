@@ -124,7 +124,13 @@ class Judge:
             return "no tests"
         family = name.rpartition("__mutmut_")[0] or name.partition("[")[0]
         module = family.rpartition(".")[0]
-        able.sort(key=lambda item: (-self.killers[(family, item.nodeid)], -self.killers[(module, item.nodeid)] // 4, *_rank(item, seconds)))
+        able.sort(
+            key=lambda item: (
+                -self.killers[(family, item.nodeid)],
+                -self.killers[(module, item.nodeid)] // 4,
+                *_rank(item, module, seconds),
+            )
+        )
         taken = accumulate(seconds[item.nodeid] for item in able)
         able = [item for item, until in zip(able, taken, strict=True) if until < self.quickest]
 
@@ -156,10 +162,10 @@ def _run(
         yield item
 
 
-def _rank(item: pytest.Item, seconds: Mapping[str, float]) -> tuple[bool, float]:
-    """Order tests that have found nothing yet: first the long transcripts, which see most, then the quick ones."""
-    scenario = "/scenarios/" in item.nodeid
-    return not scenario, -seconds[item.nodeid] if scenario else seconds[item.nodeid]
+def _rank(item: pytest.Item, module: str, seconds: Mapping[str, float]) -> tuple[bool, float]:
+    """Order tests that have found nothing yet: the quick ones first; outside the core first the long transcripts, which see most."""
+    transcript = "/scenarios/" in item.nodeid and ".core." not in module
+    return not transcript, -seconds[item.nodeid] if transcript else seconds[item.nodeid]
 
 
 def _switched_to(name: str) -> Callable[[], None]:

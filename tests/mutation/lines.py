@@ -48,7 +48,7 @@ def users(name: str, path: str, runs: dict[str, list[str]]) -> list[str]:
     function = mutant.rpartition("__mutmut_")[0]
     original, changed = _function(path, function + _ORIGINAL), _function(path, mutant)
     first = next((number for number, (one, other) in enumerate(zip(original, changed, strict=False)) if one != other), 0)
-    for number in range(first, 0, -1):
+    for number in range(first, 0, -1) if len(original) == len(changed) else ():  # where lines are gone, all of the function counts
         if tests := runs.get(f"{module}.{function}:{number}"):
             return tests
     return runs.get(f"{module}.{function}", [])
