@@ -440,9 +440,10 @@ class Contract:
 
 
 def explain(error: ValidationError) -> str:
-    """Return pydantic's findings as one sentence, the first three."""
-    found = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in error.errors(include_url=False)[:3]]
-    return "; ".join(found)
+    """Return pydantic's findings as one sentence: the first three, and how many more there are."""
+    findings = error.errors(include_url=False)
+    found = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in findings[:3]]
+    return "; ".join(found) + (f"; and {len(findings) - 3} more" if len(findings) > 3 else "")
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ from chargehand.supervise.definitions import EffectDefinition, WorkflowDefinitio
 
 def journal_at(url: str, clock: Clock, chain_key: bytes = b"") -> Journal:
     """Return the journal that a URL names. `chain_key` keys its hash chains."""
+    if not isinstance(url, str) or not url.strip():
+        raise BadConfiguration(f"This names no journal: {url!r}. Give a file name, sqlite:///path or memory:.")
     if url == "memory:":
         return MemoryJournal(clock, chain_key=chain_key)
     if url.startswith(("postgresql://", "postgres://")):
@@ -94,6 +96,8 @@ def new_run(call: Call[Any], id: str, started: Started) -> tuple[NewRun, Event]:
     check_id(id)
     check_tags(started.tags)
     bound = seconds(started.deadline) if started.deadline is not None else definition.deadline
+    if bound is not None and not bound > 0:
+        raise InvalidInput(f"deadline= is not a positive number of seconds: {started.deadline!r}. Nothing was started.")
     payload: dict[str, Any] = {
         "workflow": definition.full_name,
         "input": definition.contract.to_record(call.arguments),

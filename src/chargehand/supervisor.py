@@ -98,7 +98,15 @@ class RunView(Generic[T]):
         Closing the waiting client leaves the run alone.
         """
         waiting = self._supervisor.end_of(self.id)
-        workflow, end = await (waiting if timeout is None else asyncio.wait_for(waiting, seconds(timeout)))
+        bound = None if timeout is None else seconds(timeout)
+        try:
+            workflow, end = await asyncio.wait_for(waiting, bound)
+        except TimeoutError:
+            if bound is None:
+                raise
+            raise TimeoutError(
+                f"Run {self.id!r} has not ended within {bound:g} s: it is {await self.status()}. It goes on all the same."
+            ) from None
         return self._supervisor.value_of(self.id, workflow, end, self._result)  # type: ignore[no-any-return]
 
     async def events(self) -> list[Event]:

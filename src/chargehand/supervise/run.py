@@ -23,6 +23,9 @@ import traceback
 from collections.abc import Coroutine
 from typing import Any
 
+from pydantic import ValidationError
+
+from chargehand.contracts import explain
 from chargehand.core.history import History
 from chargehand.core.identity import Scope
 from chargehand.core.leaving import failure_in
@@ -369,7 +372,8 @@ class RunDriver(Matching):
             try:
                 value = self.workflow.contract.result.to_json(self.workflow.contract.result.check(root.value))
             except (ValueError, ChargehandError) as error:
-                await self._park("broken", {"error": f"{self.workflow.name} returned what it may not: {error}", "traceback": ""})
+                why = explain(error) if isinstance(error, ValidationError) else error
+                await self._park("broken", {"error": f"{self.workflow.name} returned what it may not: {why}", "traceback": ""})
                 return
             await self._finish("run.completed", {"v": value}, "completed")
             return
