@@ -23,6 +23,9 @@ from chargehand.journals.sqlite import SqliteJournal
 from .clock import FakeClock
 from .world import Book, Fact
 
+PATIENT = 60.0
+"""Seconds that a transactional effect may take here: a machine that stands still for one is no fault of the example's."""
+
 
 @dataclass(frozen=True)
 class Instant:
@@ -75,7 +78,7 @@ class InMemory:
 
     def open(self, content: Store | None, clock: Clock, folder: str) -> MemoryJournal:
         """Return a new journal with that content."""
-        journal = MemoryJournal(clock)
+        journal = MemoryJournal(clock, work_seconds=PATIENT)
         if content is not None:
             journal._store = content
             journal._store = self.copy(journal)
@@ -102,12 +105,12 @@ class InFile:
     def open(self, content: bytes | None, clock: Clock, folder: str, name: str | None = None) -> SqliteJournal:
         """Return a journal on a new file with that content, or on the file of that name as it is."""
         if name is not None:
-            return SqliteJournal(os.path.join(folder, name), clock=clock)
+            return SqliteJournal(os.path.join(folder, name), clock=clock, work_seconds=PATIENT)
         file, path = tempfile.mkstemp(dir=folder, suffix=".db")
         if content is not None:
             os.write(file, content)
         os.close(file)
-        return SqliteJournal(path, clock=clock)
+        return SqliteJournal(path, clock=clock, work_seconds=PATIENT)
 
     def entries(self, journal: SqliteJournal) -> list[str]:
         """Return what transactional effects wrote."""

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from chargehand import Pace, Resource, Supervisor
+from chargehand.journals.sqlite import SqliteJournal
 
 from .faulty import no_pause
 from .hurried import HurriedClock
+from .instants import PATIENT
 from .ledger import RemoteWorld
 from .market import MARKET
 from .stepping import SteppingClock
@@ -82,7 +84,10 @@ def work(orders: Orders) -> None:
 async def _work(orders: Orders) -> None:
     world = world_of(orders)
     clock = HurriedClock() if orders.steps is None else SteppingClock(orders.steps)
-    supervisor = Supervisor(orders.journal, MARKET, clock=clock, pace=orders.pace, resources=[Resource(World, lambda: world)])
+    journal = SqliteJournal(orders.journal, clock=clock, work_seconds=PATIENT)  # a process that was stopped has not taken long
+    supervisor = Supervisor(
+        orders.journal, MARKET, journal=journal, clock=clock, pace=orders.pace, resources=[Resource(World, lambda: world)]
+    )
     if orders.stop_at is not None:
         supervisor.site.crash_point = stopper(orders.stop_at)
         if orders.stop_at[0] == "commit on disk":
