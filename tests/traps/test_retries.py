@@ -169,3 +169,36 @@ async def test_late_calls_of_a_dead_attempt_are_refused(supervised: Supervised) 
     assert await run.result() == "given up"
     assert MADE == []
     assert "has ended" in LATE[0]
+
+
+LATE: list[str] = []
+
+
+@effect(undo=take_back, transactional=True, retry=Retry(attempts=3))
+def enter_late(tx: Any, times: int) -> str:
+    """Write a line, and be too late so many times, as on a machine that stands still for a second."""
+    tx.execute("CREATE TABLE IF NOT EXISTS late_entries(line TEXT)")
+    tx.execute("INSERT INTO late_entries VALUES ('entered')")
+    LATE.append("tried")
+    if len(LATE) <= times:
+        raise TimedOut("A transactional effect took more than 1 s; nothing of it happened.")
+    return f"{tx.execute('SELECT count(*) FROM late_entries')[0][0]} line"
+
+
+@workflow
+async def enters_late(times: int) -> str:
+    """Make the effect."""
+    return await enter_late(times)
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(0, "1 line"), (2, "1 line"), (3, TimedOut)])
+async def test_a_transaction_that_was_interrupted_is_tried_again(supervised: Supervised, times: int, outcome: Any) -> None:
+    """Nothing of it happened, and the effect need not be slow: it is tried as often as declared, then the failure is raised."""
+    LATE.clear()
+    run = await supervised.start(enters_late(times))
+    if outcome is TimedOut:
+        with pytest.raises(TimedOut, match="nothing of it happened"):
+            await run.result()
+    else:
+        assert await run.result() == outcome
+    assert len(LATE) == min(times + 1, 3)

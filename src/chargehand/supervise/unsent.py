@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from chargehand.contracts import Arguments
-from chargehand.errors import Fenced
+from chargehand.errors import Fenced, TimedOut
 from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.log import Draft
 
@@ -32,7 +32,11 @@ async def dry(effect: Work, arguments: Arguments) -> None:
 
 
 async def in_transaction(effect: Work, arguments: Arguments, intent: dict[str, Any]) -> None:
-    """Make the effect inside the commit that records it: exactly once, with no intent before it, and without a business key."""
+    """Make the effect inside the commit that records it: exactly once, with no intent before it, and without a business key.
+
+    One that took too long did not happen, and need not be slow: the machine may have stood still. It is tried again. These
+    tries are not recorded: who comes after a crash counts anew.
+    """
     definition, driver = effect.definition, effect.driver
     async with AsyncExitStack() as places:
         if definition.limits:
@@ -43,15 +47,24 @@ async def in_transaction(effect: Work, arguments: Arguments, intent: dict[str, A
             if effect.overtaken(arguments):
                 return
         filled = await driver.site.filled(definition.contract)
-        try:
-            await driver.log.commit(progress=True, work=_work(effect, arguments, filled, intent))
-        except Fenced:
-            raise
-        except Exception as error:
-            driver.site.gauges.ended(definition, False)
-            await _failed(effect, error)
-            return
-        driver.site.gauges.ended(definition, True)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                await driver.log.commit(progress=True, work=_work(effect, arguments, filled, intent))
+            except Fenced:
+                raise
+            except Exception as error:
+                driver.site.gauges.ended(definition, False)
+                if not isinstance(error, TimedOut) or tries >= definition.policy.retry.attempts:
+                    await _failed(effect, error)
+                    return
+                await driver.until(driver.clock.now() + definition.policy.retry.wait(tries, driver.dice(effect.path, tries)), effect.path)
+                if effect.overtaken(arguments):
+                    return
+            else:
+                driver.site.gauges.ended(definition, True)
+                return
 
 
 def _work(effect: Work, arguments: Arguments, filled: Mapping[str, Any], intent: dict[str, Any]) -> Callable[[Any], list[Draft]]:
