@@ -26,6 +26,8 @@ from chargehand.errors import BadConfiguration
 
 Kind = Literal["text", "list", "seconds", "count", "approve"]
 APPROVE = ("declared", "final", "every")
+SECONDS_MAX, COUNT_MAX = 1e12, 2**31 - 1
+"""Far beyond what anybody waits for or counts, and what clocks and databases can still take."""
 FILE, PYPROJECT = "chargehand.toml", "pyproject.toml"
 FILE_BYTES_MAX = 1 << 20
 
@@ -353,10 +355,13 @@ def _checked(setting: Setting, value: Any, where: str) -> Any:
             value = list(value) if isinstance(value, (list, tuple)) else value
             fits, wants = isinstance(value, list) and all(isinstance(item, str) and item for item in value), "a list of texts"
         case "seconds":
-            fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= SECONDS_MAX
             wants = "a number of seconds above 0"
         case "count":
-            fits, wants = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a whole number above 0"
+            fits, wants = (
+                isinstance(value, int) and not isinstance(value, bool) and 0 < value <= COUNT_MAX,
+                "a whole number above 0, below 2^31",
+            )
         case "approve":
             fits, wants = value in APPROVE, "one of " + ", ".join(repr(word) for word in APPROVE)
     if not fits:

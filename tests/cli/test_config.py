@@ -122,6 +122,8 @@ def test_an_unknown_variable_is_refused() -> None:
         ("lease = true", "a number of seconds above 0"),
         ("lease = inf", "a number of seconds above 0"),
         ("keep_loaded = 1.5", "a whole number above 0"),
+        (f"keep_loaded = {10**300}", "a whole number above 0"),
+        (f"lease = {10**400}", "a number of seconds above 0"),
         ('workflows = "a:b"', "a list of texts"),
         ('redact = ["a", 1]', "a list of texts"),
         ('[environments.development]\napprove = "never"', "one of 'declared', 'final', 'every'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 _ALL = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -12,8 +14,15 @@ FEW = settings(max_examples=15, derandomize=True, deadline=None, database=None, 
 FEWER = settings(FEW, max_examples=7)
 """For quick tests of which each value drives whole runs."""
 
-MANY = settings(max_examples=400, deadline=None, database=None, suppress_health_check=_ALL, print_blob=True)
-"""For the slow tests: other values each time; what fails is printed as a line that repeats it."""
+MANY = settings(
+    max_examples=400,
+    derandomize="HYPOTHESIS_DERANDOMIZE" in os.environ,
+    deadline=None,
+    database=None,
+    suppress_health_check=_ALL,
+    print_blob=True,
+)
+"""For the slow tests: other values each time; what fails is printed as a line that repeats it. A gate has the same each time."""
 
 SOME = settings(MANY, max_examples=60)
 """For slow tests of which each value drives whole runs."""
