@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargehand.cli.given import json_given, percent_given, seconds_given, statuses_given, time_given
@@ -54,6 +54,7 @@ def test_control_sequences_are_taken_out(text: str, safe: str) -> None:
     assert plain(text) == safe
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.text(alphabet=st.characters(max_codepoint=0x2070), max_size=40))
 def test_nothing_foreign_keeps_control(text: str) -> None:
     """Whatever the text, no control character but line breaks and tabs is left, and JSON says the same as before."""
