@@ -258,8 +258,7 @@ def effect(
         final: no way back; needs approval unless ``approve=False`` is written out.
         approve: always, never, when a function of the call says so, or an `Approval` with role, expiry and votes.
         lookup: asks the outside world whether it happened: returns the result or raises `NotDone`.
-        transactional: a plain ``def f(tx, …)`` that runs inside the journal's own transaction: exactly once. After a second it is
-            interrupted, nothing of it has happened, and it is tried again as `retry` says.
+        transactional: a plain ``def f(tx, …)`` inside the journal's own transaction: exactly once. Interrupted after a second, it is retried.
         key: a business key, unique across runs; equal arguments share one doing, others raise `KeyConflict`.
         retry: without a key or look-up only what surely did not happen is retried; asking for more raises `UnsafeRetry`.
         timeout: seconds; an effect that overran is in doubt, not failed.
