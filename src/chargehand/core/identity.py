@@ -39,8 +39,7 @@ class Scope:
         """Return the path of the next call of this name."""
         number = self.counts.get(name, 0) + 1
         self.counts[name] = number
-        segment = name if number == 1 else f"{name}#{number}"
-        return f"{self.path}/{segment}" if self.path else segment
+        return join(self.path, name if number == 1 else f"{name}#{number}")
 
     def covers(self, path: str) -> bool:
         """Say whether a path lies in this scope."""
