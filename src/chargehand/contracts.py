@@ -365,7 +365,10 @@ class Contract:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """Check arguments and digest them. Raises `InvalidInput` that names the argument and the value."""
-        values = self._given(args, kwargs)
+        if not kwargs and len(args) == len(self._positional):
+            values = dict(zip(self._positional, args, strict=True))  # the common case, ten times as fast as a full bind
+        else:
+            values = self._bound(args, kwargs)
         for name, value in values.items():
             parameter = self._by_name[name]
             if not (parameter.codec.scalar and type(value) is parameter.codec.annotation):
@@ -390,9 +393,7 @@ class Contract:
             raise InvalidInput(f"{self.name} lacks the argument {missing[0]!r}. It takes {self.signature}.")
         return self._digested(values)
 
-    def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        if not kwargs and len(args) == len(self._positional):
-            return dict(zip(self._positional, args, strict=True))  # the common case, ten times as fast as a full bind
+    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return dict(self.signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
@@ -407,18 +408,17 @@ class Contract:
     def _digested(self, values: dict[str, Any]) -> Arguments:
         identity: dict[str, Any] = {}
         for parameter in self._sorted:
-            if parameter.name not in values:
-                values[parameter.name] = parameter.default
+            name, default = parameter.name, parameter.default
+            if name not in values:
+                values[name] = default
                 continue
-            value = values[parameter.name]
-            if parameter.default is not MISSING and type(value) is type(parameter.default) and value == parameter.default:
+            value = values[name]
+            if default is not MISSING and type(value) is type(default) and value == default:
                 continue
             try:
-                identity[parameter.name] = parameter.codec.identity(value)
+                identity[name] = parameter.codec.identity(value)
             except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-                raise Unserialisable(
-                    f"{self.name}({parameter.name}) cannot be written to the journal: {_short(value)}: {_mended(error)}"
-                ) from error
+                raise Unserialisable(f"{self.name}({name}) cannot be written to the journal: {_short(value)}: {_mended(error)}") from error
         try:
             if self._plain:  # nothing nested that would have to be sorted: six times as fast
                 return Arguments(values, hashlib.sha256(to_json(identity)).hexdigest()[:32])

@@ -98,6 +98,8 @@ class StepDefinition(Definition[P, T]):
         self.kind = kind
         super().__init__(function, name=name, limits=limits)
         self.retry, self.timeout, self.gates, self.raises = retry, timeout, tuple(gates), tuple(raises)
+        self.bare = self.contract.is_async and timeout is None and not (self.gates or self.limits or self.contract.filled)
+        """An async function with nothing around it: it is called at once, where others pass through what holds, fills and checks."""
 
 
 @dataclass(frozen=True, slots=True)
