@@ -78,8 +78,16 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
     needed = sorted(
         re.split(r"[<>=!~;\[ ]", requirement)[0] + requirement.partition(";")[2] for requirement in metadata.get_all("Requires-Dist") or []
     )
-    assert needed == ["apsw", "opentelemetry-api extra == 'telemetry'", "pydantic", "pydantic-ai-slim extra == 'llm'", "rich", "typer"]
-    assert metadata.get_all("Provides-Extra") == ["llm", "telemetry"]
+    assert needed == [
+        "apsw",
+        "opentelemetry-api extra == 'telemetry'",
+        "pydantic",
+        "pydantic-ai-slim extra == 'llm'",
+        "rich",
+        "typer",
+        "uvicorn extra == 'testing'",
+    ]
+    assert metadata.get_all("Provides-Extra") == ["llm", "telemetry", "testing"]
     assert "the worker who answers for a crew's output" in str(metadata.get_payload())
 
 
