@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+
 import pytest
+
 from chargehand import Monoculture, agent, ahead_by, give_up, quorum, reassign, retry
 
 
