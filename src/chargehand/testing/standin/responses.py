@@ -98,6 +98,7 @@ class FunctionOutput(Shape):
     type: Literal["function_call_output"]
     call_id: Annotated[str, Field(min_length=1, max_length=64)]
     output: Parts
+    name: str | None = None
     id: str | None = None
     status: Status | None = None
 
