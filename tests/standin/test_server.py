@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import httpx
 import openai
 import pytest
 
-from chargehand.testing.standin import ModelScript, ModelStandIn, fails, says
+from chargehand.testing.standin import FAULTS, ModelScript, ModelStandIn, fails, says
 from chargehand.testing.standin import server as module
 
 from .conftest import HI
@@ -131,6 +132,12 @@ def test_what_is_no_script_is_refused() -> None:
         with pytest.raises(ValueError, match="one ModelScript, or replies"):
             ModelStandIn(*given)
     assert module.ModelStandIn().script.replies == ()
+
+
+def test_the_guide_lists_every_fault() -> None:
+    """The table of faults in the testing guide is the list of faults, in order."""
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "testing.md"
+    assert tuple(re.findall(r"^\| `(\w+)` \|", guide.read_text(), re.MULTILINE)) == FAULTS
 
 
 # -- for other processes ----------
