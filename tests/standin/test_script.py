@@ -147,10 +147,15 @@ def test_a_script_that_means_nothing_is_refused(wrong: Any) -> None:
 
 # -- what a script may not say ----------
 
+SUB: Any = {"type": "function", "function": {"name": "sub"}}
 UNFIT: list[tuple[Reply, dict[str, Any]]] = [
     (calls(("subtract", {})), {"tools": [ADD]}),
     (calls(("add", {"a": 1, "b": 2})), {}),
     (calls(("add", {"a": 1, "b": 2})), {"tools": [ADD], "tool_choice": "none"}),
+    (says("3"), {"tools": [ADD], "tool_choice": "required"}),
+    (says("3"), {"tools": [ADD], "tool_choice": {"type": "function", "function": {"name": "add"}}}),
+    (calls(("sub", {})), {"tools": [ADD, SUB], "tool_choice": {"type": "function", "function": {"name": "add"}}}),
+    (calls(("sub", {}), ("sub", {})), {"tools": [SUB], "parallel_tool_calls": False}),
     (calls(("add", {"a": "one", "b": 2})), {"tools": [ADD]}),
     (calls(("add", "{")), {"tools": [ADD]}),
     (
@@ -175,6 +180,16 @@ def test_a_script_says_nothing_that_no_endpoint_could(vendor: openai.OpenAI, rep
         with pytest.raises(openai.BadRequestError) as told:
             vendor.with_options(base_url=server.base_url).chat.completions.create(model="stand-in", messages=HI, **more)
         assert (told.value.type, told.value.code) == ("stand_in_error", "script_unfit")
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "sub"}}])
+def test_a_choice_of_tools_is_kept(vendor: openai.OpenAI, choice: Any) -> None:
+    """What was chosen is called, and a refusal or a filtered answer is possible whatever was chosen."""
+    with ModelStandIn(calls(("sub", {})), refuses("No."), says("x", fault="content_filter")) as server:
+        client = vendor.with_options(base_url=server.base_url)
+        asked: Any = {"model": "stand-in", "messages": HI, "tools": [SUB, ADD], "tool_choice": choice}
+        ends = [client.chat.completions.create(**asked).choices[0].finish_reason for _ in range(3)]
+    assert ends == ["tool_calls", "stop", "content_filter"]
 
 
 def test_a_script_that_is_over_fails_the_test(vendor: openai.OpenAI) -> None:
