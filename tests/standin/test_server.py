@@ -52,6 +52,15 @@ def test_no_other_address_of_the_machine_answers(model_stand_in: Callable[..., M
         socket.create_connection(("127.0.0.2", _port(model_stand_in())), timeout=1)
 
 
+def test_an_answer_does_not_wait_for_acknowledgements(model_stand_in: Callable[..., ModelStandIn]) -> None:
+    """Connections send at once what they have: with Nagle's algorithm each answer would take 40 ms."""
+    server = model_stand_in()
+    with httpx.Client(headers=KEY) as client:
+        client.get(f"{server.base_url}/models")
+        (line,) = server.desk.lines.values()
+        assert line.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 def test_every_answer_names_the_stand_in(model_stand_in: Callable[..., ModelStandIn]) -> None:
     """Answers and errors bear the header; answers have no time of their own."""
     server = model_stand_in(says("x"))
