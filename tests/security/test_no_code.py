@@ -47,9 +47,25 @@ EXECUTING_ATTRIBUTES = {
 }
 IMPORTING = {"cli/loading.py": {"import_module"}}
 """The one place that imports by name: what the operator named on the command line or in the configuration."""
-TALKING = {"socket", "http", "urllib", "ssl", "smtplib", "ftplib", "requests", "httpx", "opentelemetry", "subprocess", "multiprocessing"}
+TALKING = {
+    "socket",
+    "http",
+    "urllib",
+    "ssl",
+    "smtplib",
+    "ftplib",
+    "requests",
+    "httpx",
+    "opentelemetry",
+    "subprocess",
+    "multiprocessing",
+    "uvicorn",
+}
+H11 = "uvicorn.protocols.http.h11_impl"
 NAMES_ONLY = {("failures.py", "socket"), ("failures.py", "ssl")}
 """Imported for the names of their exceptions."""
+LISTENING = {("testing/standin/server.py", "socket"), ("testing/standin/server.py", "uvicorn"), ("testing/standin/server.py", H11)}
+"""The test kit's stand-in for a model, which listens on loopback while a test uses it and connects to nothing."""
 SPANS = {("supervise/telemetry.py", name) for name in ("opentelemetry", "opentelemetry.context", "opentelemetry.trace")}
 SPANS |= {("supervisor.py", "opentelemetry.trace")}
 """OpenTelemetry's API, which sends nothing: an application that wants spans brings what sends them."""
@@ -116,7 +132,16 @@ def test_nothing_is_sent_anywhere() -> None:
         for name in imported(tree)
         if name.split(".")[0] in TALKING
     }
-    assert found - NAMES_ONLY - SPANS == set()
+    assert found - NAMES_ONLY - SPANS - LISTENING == set()
+    assert found >= LISTENING
+
+
+def test_the_stand_in_only_listens() -> None:
+    """The one module that opens a socket takes an address of loopback and connects to nobody."""
+    tree = trees()["testing/standin/server.py"]
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("socket.")}
+    assert used == {"socket.create_server(('127.0.0.1', 0))"}
+    assert not {".connect", ".connect_ex", ".create_connection", ".open_connection"} & set(called(tree))
 
 
 @pytest.mark.parametrize(
