@@ -171,6 +171,8 @@ def check_answer(answer: Answer, allowed: Allowed) -> None:
 
 
 def _check_chosen(answer: Answer, allowed: Allowed) -> None:
+    if answer.fault is not None and answer.text is None and not answer.tools and answer.refusal is None:
+        return  # the endpoint fails; no model has said anything
     names = [use.name for use in answer.tools]
     wanted = f"the request's tool_choice is {allowed.choice!r}"
     if allowed.choice == "none" and names:
