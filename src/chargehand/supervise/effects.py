@@ -345,9 +345,11 @@ class Work:
 
     async def _made(self, value: Any, elapsed: float) -> None:
         """Record the result; a result that cannot be recorded leaves the effect in doubt: it happened, result unknown."""
-        effect = self.effect
+        effect, sent = self.effect, self.call
+        if self.definition.options.gates:
+            sent = Call(self.definition, self.arguments())  # with a person's edit: that is what the result is of
         try:
-            form = await checked_result(self.driver, self.definition, self.call, self.path, value)
+            form = await checked_result(self.driver, self.definition, sent, self.path, value)
         except (Rejected, ChargehandError) as error:
             self.effect.error = recorded_failure(error)
             await self._unknown(f"it happened, but its result cannot be used: {error}", returned=True)
