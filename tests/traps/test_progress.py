@@ -75,6 +75,16 @@ async def one(which: str, amount: int = 1) -> None:
     await wait_signal("go", str)
 
 
+@workflow
+async def alone(which: str) -> None:
+    """Nothing comes to an end after the effect."""
+    try:
+        await (try_to_pay() if which == "try" else ask_and_pay())
+    except Failure:
+        pass
+    await wait_signal("go", str)
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Let the outside world answer."""
@@ -90,7 +100,9 @@ REFUSED, LOST = NotDone("blocked", permanent=True), ConnectionResetError("peer")
         ("pay", 1, "effect.done", None),
         ("pay", 1, "effect.tried", LOST),
         ("try", 1, "effect.failed", REFUSED),
+        ("try", None, "effect.failed", REFUSED),
         ("ask", 1, "effect.denied", None),
+        ("ask", None, "effect.denied", None),
         ("note", 1, "effect.done", None),
         ("note", 1, "effect.failed", ValueError("full")),
         ("pretend", 1, "effect.done", None),
@@ -100,7 +112,7 @@ REFUSED, LOST = NotDone("blocked", permanent=True), ConnectionResetError("peer")
         ("pay", 0, "scope.rolled_back", None),
     ],
 )
-async def test_an_end_is_progress(supervised: Supervised, which: str, amount: int, kind: str, raised: Exception | None) -> None:
+async def test_an_end_is_progress(supervised: Supervised, which: str, amount: int | None, kind: str, raised: Exception | None) -> None:
     """The worker dies just before it is written down; once it is, the deaths before it no longer count. Nothing waits for people."""
     if which == "share":
         first = await supervised.start(one("share", 1), "first")
@@ -109,7 +121,7 @@ async def test_an_end_is_progress(supervised: Supervised, which: str, amount: in
     if raised is not None:
         RAISED.append(raised)
     plan = supervised.crash_at("before commit", kind if raised is not None or which != "note" else None)  # inside, it is not yet named
-    run = await supervised.start(one(which, amount))
+    run = await supervised.start(alone(which) if amount is None else one(which, amount))
     await supervised.rest()
     if which == "ask":
         await supervised.advance(61)

@@ -6,12 +6,13 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chargehand import DoneByHand, Pace, Supervisor, effect, injected, workflow
+from chargehand import DidNotHappen, DoneByHand, Pace, Person, Supervisor, effect, injected, wait_signal, workflow
 from chargehand.errors import NotDone, RunFailed
 from chargehand.testing import Supervised
 
@@ -22,6 +23,7 @@ SENT: list[str] = []
 def fresh() -> None:
     """Forget what earlier tests sent."""
     SENT.clear()
+    MEANWHILE.clear()
 
 
 async def take_back(receipt: str) -> None: ...
@@ -50,6 +52,8 @@ async def keyed(what: str, gate: Gate = injected(), idempotency_key: str = injec
 
 async def find(what: str) -> str:
     SENT.append(f"find {what}")
+    for said in MEANWHILE:
+        await said()
     if FOUND_AT == 0:
         raise NotDone("not there")
     if SENT.count(f"find {what}") < FOUND_AT:
@@ -57,6 +61,8 @@ async def find(what: str) -> str:
     return what
 
 
+MEANWHILE: list[Callable[[], Awaitable[None]]] = []
+"""What happens while it is being looked up."""
 FOUND_AT = 1
 """Which look-up finds it; with 0 it is not there."""
 
@@ -70,7 +76,9 @@ async def findable(what: str, gate: Gate = injected()) -> str:
 
 @workflow
 async def does_findable() -> str:
-    return await findable("a")
+    found = await findable("a")
+    await wait_signal("go", int)
+    return found
 
 
 @workflow
@@ -139,8 +147,10 @@ async def test_a_doubt_about_a_silent_process_ends_when_it_is_dead(supervised: S
     supervised._process.die()
     await other.advance(120)
     assert SENT == ["a", "find a"]
-    assert await run.result() == "a"
+    assert (await run.events("findable"))[-1].type == "effect.done"
     assert await run.waiting() == []
+    await other.signal(run, "go", 1)
+    assert await run.result() == "a"
 
 
 async def test_a_look_up_that_fails_leaves_such_a_doubt_to_people(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +161,7 @@ async def test_a_look_up_that_fails_leaves_such_a_doubt_to_people(supervised: Su
     await other.advance(600)
     assert SENT == ["a", "find a"]
     await other.decide("doubt", DoneByHand("by hand"))
+    await other.signal(run, "go", 1)
     assert await run.result() == "by hand"
 
 
@@ -163,6 +174,24 @@ async def test_a_look_up_that_does_not_find_it_ends_such_a_doubt(supervised: Sup
     assert SENT == ["a", "find a"]
     (told,) = [event for event in await run.events("findable") if event.type == "effect.did_not_happen"]
     assert (told.payload["by"], told.payload["permanent"]) == ("lookup", True)
+    assert [entry.kind for entry in await run.waiting()] == ["letter"]
+
+
+async def test_a_person_is_quicker_than_such_a_look_up(supervised: Supervised) -> None:
+    """What a person has said while it was being looked up stands, whatever the look-up finds then."""
+    run, other = await frozen(supervised, does_findable())
+    (entry,) = await run.waiting()
+
+    async def decided() -> None:
+        await other.supervisor.decide(entry, DidNotHappen(), by=Person("ann"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    MEANWHILE.append(decided)
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    assert [event.type for event in await run.events("findable")][-2:] == ["effect.did_not_happen", "effect.lettered"]
     assert [entry.kind for entry in await run.waiting()] == ["letter"]
 
 
