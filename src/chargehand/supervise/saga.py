@@ -139,22 +139,20 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
             keys=_keys(effect, "open"),
         )
         return
-    may_look = definition is not None and definition.lookup is not None and not driver.may_go_on(effect.path)
-    if may_look and await _looked_up(driver, effect, definition):
-        return
-    if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
-        await undo(driver, effect)
-        return
-    if effect.stage != "doubt" or _withdrawn(driver, effect.facts.get("doubted", 0)):
-        await _open_doubt(driver, effect)
-    if effect.final:
-        return
+    found_out = False
     while effect.stage in OPEN_STAGES:
-        if effect.stage != "doubt":  # somebody redrove it as the rollback began: nothing is sent any more
-            await _open_doubt(driver, effect)
-        await driver.event_at(effect.path)
-        if effect.stage == "doubt" and not may_look and not driver.may_go_on(effect.path) and await _looked_up(driver, effect, definition):
+        if not found_out and not driver.may_go_on(effect.path):  # what may still be going on elsewhere is neither looked up nor undone
+            found_out = True
+            if await _looked_up(driver, effect, definition):
+                return
+            if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
+                await undo(driver, effect)
+                return
+        if effect.stage != "doubt" or _withdrawn(driver, effect.facts.get("doubted", 0)):
+            await _open_doubt(driver, effect)  # also when somebody redrove it as the rollback began: nothing is sent any more
+        if effect.final:
             return
+        await driver.event_at(effect.path)
 
 
 async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> bool:
