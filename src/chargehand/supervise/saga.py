@@ -139,27 +139,26 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
             keys=_keys(effect, "open"),
         )
         return
-    found_out = False
     while effect.stage in OPEN_STAGES:
-        if not found_out and not driver.may_go_on(effect.path):  # what may still be going on elsewhere is neither looked up nor undone
-            found_out = True
-            if await _looked_up(driver, effect, definition):
+        if not driver.may_go_on(effect.path):  # what may still be going on elsewhere is neither looked up nor undone
+            await _look_up(driver, effect, definition)
+            if effect.stage not in OPEN_STAGES:
                 return
             if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
                 await undo(driver, effect)
                 return
-        if effect.stage != "doubt" or _withdrawn(driver, effect.facts.get("doubted", 0)):
+        if effect.stage != "doubt" or _withdrawn(driver, effect.facts["doubted"]):
             await _open_doubt(driver, effect)  # also when somebody redrove it as the rollback began: nothing is sent any more
         if effect.final:
             return
         await driver.event_at(effect.path)
 
 
-async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> bool:
-    """Look an effect up; say whether that settled it."""
+async def _look_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> None:
+    """Look an effect up, when it can be. One that cannot be looked up, or not now, stays as it was."""
     if definition is None or definition.lookup is None:
-        return False
-    helper, generation = definition.lookup, effect.generation
+        return
+    helper = definition.lookup
     answer: Exception | None = None
     arguments = definition.contract.from_record(effect.arguments or {}).values
     try:
@@ -171,21 +170,17 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
         form = definition.contract.result.to_json(definition.contract.result.check(value))
     except Exception as error:
         answer = error
-    if effect.stage not in OPEN_STAGES or effect.generation != generation:
-        return True  # a person has said meanwhile what came of it
+    if effect.stage not in OPEN_STAGES:
+        return  # a person has said meanwhile what came of it
     if isinstance(answer, NotDone):
         await driver.log.commit(
             ("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}),
             keys=_keys(effect, "open"),
             closed=_doubt_of(driver, effect),
         )
-        return True
-    if answer is not None:
-        effect.error = recorded_failure(answer)
-        return False
-    keys = () if effect.business is None else (KeySet(effect.tool, effect.business, "done", json.dumps(form).encode()),)
-    await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}), keys=keys, closed=_doubt_of(driver, effect))
-    return True
+    elif answer is None:
+        keys = () if effect.business is None else (KeySet(effect.tool, effect.business, "done", json.dumps(form).encode()),)
+        await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}), keys=keys, closed=_doubt_of(driver, effect))
 
 
 def _doubt_of(driver: RunDriver, effect: EffectState) -> list[str]:
