@@ -95,7 +95,8 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], *, over_pivo
     """Undo effects, newest first. Returns what stands because of a pivot."""
     for effect in found:
         if effect.final and effect.stage in OPEN_STAGES:
-            await _settle_doubt(driver, effect)  # before anything older is touched: found done, it is the pivot
+            with suppress(Overtaken):  # a person's word came first
+                await _settle_doubt(driver, effect)  # before anything older is touched: found done, it is the pivot
     line = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
     stands: list[EffectState] = []
     for effect in found:
@@ -107,7 +108,7 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], *, over_pivo
         elif effect.stage == "done":
             if effect.shared or effect.dry:
                 continue
-            if effect.done_seq <= line and line:
+            if effect.done_seq <= line:
                 stands.append(effect)
             elif effect.final:
                 await driver.log.commit(("undo.stands", effect.path, {"why": "final"}))
@@ -219,7 +220,7 @@ async def undo(driver: RunDriver, effect: EffectState) -> None:
 async def _undo_step(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> None:
     if effect.stage == "undo letter":
         if _withdrawn(driver, effect.facts["letter"]["seq"]):
-            await _letter(driver, effect, definition, effect.facts["letter"]["why"], shared=effect.facts["letter"]["shared"])
+            await _letter(driver, effect, definition, effect.facts["letter"]["why"])
         await driver.event_at(effect.path)
     elif definition is None or definition.undo is None:
         await _letter(driver, effect, None, "this process does not know the effect's code; start one that does")
