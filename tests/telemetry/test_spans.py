@@ -253,6 +253,7 @@ async def test_a_failed_run_and_its_undo(provider: Provider) -> None:
     root = provider.named("invoke_workflow fails")
     assert (root.failed, root.attributes["error.type"], root.attributes["chargehand.run.status"]) == (True, "rejected", "failed")
     assert provider.tree() == [("invoke_workflow fails", ("execute_tool put",), ("chargehand.undo put",))]
+    assert provider.named("chargehand.undo put").attributes["chargehand.path"] == "put"
 
 
 async def test_a_look_up_of_a_rollback(provider: Provider) -> None:

@@ -411,14 +411,18 @@ async def fails_after_put() -> str:
 
 
 async def test_an_undo_that_waits_for_a_place_is_not_begun() -> None:
-    """A process that dies while an undo waits has not begun it: nobody is asked whether it happened."""
-    async with sparing(at_once=AtOnce(1)) as supervised:
+    """It holds: a process that leaves it, or dies, while it waits has not begun it. Nobody is asked whether it happened."""
+    async with sparing(at_once=AtOnce(1, per=lambda call: "the client")) as supervised:
         CLOCK[:] = [supervised.clock]
         blocking = await supervised.start(blocks())
         undoing = await supervised.start(fails_after_put())
         await supervised.rest()
         assert (await undoing.status(), CALLS) == ("rolling back", [])
         assert "undo.intended" not in [event.type for event in await undoing.events()]
+        due = (await undoing.row()).due
+        assert due == supervised.clock.now() + PLACE_POLL_SECONDS
+        await supervised.unload()
+        assert (await undoing.row()).owner is None
         await supervised.crash()
         with pytest.raises(Rejected):
             await undoing.result()

@@ -310,7 +310,7 @@ async def _undo_failed(
         await driver.log.commit(("undo.tried", effect.path, {"try": number, "e": form, "due": due}))
         return
     effect.error = form
-    why = f"{form.get('type', form['code'])}: {form.get('message', '')}"
+    why = f"{form.get('type', form['code'])}: {form['message']}"
     await _letter(driver, effect, definition, why)
 
 
@@ -319,7 +319,6 @@ async def _letter(
 ) -> None:
     """Make the undo a dead letter: nothing older is touched until a person resolves it."""
     drafts: list[Draft] = []
-    closed = _doubt_of(driver, effect)
     if effect.stage not in ("undoing", "undo backoff", "undo letter"):
         drafts.append(("undo.intended", effect.path, {"try": 0, "key": undo_key(effect.key)}))
     entry = waiting.undo_letter(driver, effect, definition, why)
@@ -327,16 +326,16 @@ async def _letter(
     drafts.append(("undo.lettered", effect.path, payload | ({"shared": True} if shared else {})))
     driver.hold(effect.path)
     try:
-        await driver.log.commit(*drafts, opened=[entry], closed=closed)
+        await driver.log.commit(*drafts, opened=[entry])
     finally:
         driver.release(effect.path)
 
 
 def _withheld(effect: EffectState) -> tuple[KeyChange, ...]:
     """Return what keeps others from sharing what is being undone. Refused when somebody shares it, unless a person was told so."""
-    if effect.business is None or effect.stage == "undoing":
+    if effect.business is None:
         return ()
-    told = effect.facts.get("letter", {}).get("shared", False)
+    told = effect.facts.get("letter", {}).get("shared")
     return (KeySet(effect.tool, effect.business, "held", unshared=not told),)
 
 
