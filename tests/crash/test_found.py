@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,9 @@ from chargehand import (
     workflow,
 )
 from chargehand.core.history import History
-from chargehand.durable import NewMail
+from chargehand.durable import Commit, KeyRow, NewMail
+from chargehand.errors import KeyHeld
+from chargehand.events import Record
 from chargehand.supervise.log import Part, RunLog, Standing, loaded
 from chargehand.testing import Supervised
 
@@ -499,6 +502,41 @@ async def test_a_run_that_comes_back_to_a_worker_is_driven_there(supervised: Sup
     await log.flush()
     await supervised.advance(100)
     assert await run.status() == "completed"
+
+
+async def test_what_is_noted_while_a_commit_is_refused_is_written_once(supervised: Supervised) -> None:
+    """A commit is refused because a business key is held; what was noted before and meanwhile rides on the next, in order, once."""
+    run = await supervised.start(waits_for_go(), "r")
+    await supervised.rest()
+    site, journal, row = supervised.supervisor.site, supervised.supervisor.journal, await supervised.supervisor.row(run.id)
+    stored = journal._store.runs[row.number]  # type: ignore[attr-defined]
+    stored.row = replace(row, owner="dead worker", epoch=row.epoch + 1, status="running")
+    log = RunLog(
+        journal,
+        site.clock,
+        stored.row,
+        History().fold_all(await loaded(journal, row.number)),
+        standing=lambda: Standing("running", None, None),
+        folded=lambda event, state: None,
+        wake=lambda: None,
+    )
+    append, holder = journal.append, KeyRow("test", "charge", "k", "other", "charge", 1, "", "held", None, 0)
+
+    async def refusing(commit: Commit) -> Sequence[Record]:
+        journal.append = append  # type: ignore[method-assign]
+        log.note(("now.read", "now#2", {"v": 2.0}))
+        raise KeyHeld(holder)
+
+    for first in (True, False):
+        if first:
+            log.note(("now.read", "now", {"v": 1.0}))
+        journal.append = refusing  # type: ignore[method-assign]
+        log.put(Part([("call.done", "refused", {"v": 0})]))
+        await log.flush()
+        log.put(Part([("call.done", f"step {first}", {"v": 0})]))
+        await log.flush()
+    paths = [event.path for event in await loaded(journal, row.number, row.seq)]
+    assert paths == ["now", "now#2", "step True", "now#2", "step False"]
 
 
 # -- done by hand ----------

@@ -172,6 +172,33 @@ async def drops(which: str) -> str:
         return "dropped"
 
 
+async def keep() -> None:
+    raise PermissionError("nobody may take it back")
+
+
+@effect(undo=keep, undo_retry=Retry(attempts=1))
+async def kept() -> str:
+    return "kept"
+
+
+@effect(undo=take_back, approve=True, key=lambda call: "the one")
+async def asked_about() -> str:
+    return "never sent"
+
+
+@effect(undo=take_back, retry=Retry(attempts=1))
+async def fails(how: str) -> str:
+    SENT.append(how)
+    await OPEN["door"].wait()
+    raise ConnectionRefusedError("down") if how == "letter" else RuntimeError("reset")
+
+
+@workflow
+async def is_late(how: str) -> str:
+    await kept()
+    return await (asked_about() if how == "proposal" else fails(how))
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -282,6 +309,50 @@ async def test_a_word_that_is_written_as_a_look_up_ends(supervised: Supervised, 
     assert (told.type, told.payload["by"]["id"]) == ("effect.did_not_happen", "eve")
     assert LOOKS == ["look", "look"]
     assert SENT == []
+
+
+@pytest.mark.parametrize(
+    ("how", "event", "waits"),
+    [
+        ("proposal", "effect.proposed", [("letter", "kept")]),
+        ("letter", "effect.lettered", [("letter", "kept")]),
+        ("doubt", "effect.doubted", [("doubt", "fails")]),
+    ],
+)
+async def test_who_was_asked_as_the_rollback_began(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch, how: str, event: str, waits: list[tuple[str, str]]
+) -> None:
+    """A question that came to the journal just behind the rollback's first commit is taken back; a doubt stays one for people."""
+    journal = supervised.supervisor.journal
+    append, key = journal.append, journal.key
+
+    async def slow(commit: Commit) -> Any:
+        types = [record.type for record in commit.records]
+        if "effect.did_not_happen" in types:
+            await supervised.supervisor.cancel(run.id)  # it is folded in the driver's next turn, as the letter is being written
+        if "run.rolling_back" in types:
+            OPEN["door"].set()
+            for _ in range(50):
+                await asyncio.sleep(0)
+        return await append(commit)
+
+    async def answered_late(*asked: str) -> Any:
+        SENT.append("asked")
+        await OPEN["door"].wait()
+        return await key(*asked)
+
+    monkeypatch.setattr(journal, "append", slow)
+    monkeypatch.setattr(journal, "key", answered_late)
+    run = await supervised.start(is_late(how))
+    await supervised.until(lambda: bool(SENT))
+    if how == "letter":
+        OPEN["door"].set()
+    else:
+        await supervised.supervisor.cancel(run.id)
+    await supervised.rest()
+    types = [event.type for event in await run.events()]
+    assert types.index(event) == types.index("run.rolling_back") + 1
+    assert [(entry.kind, entry.path) for entry in await supervised.waiting()] == waits
 
 
 def _driven(supervised: Supervised) -> list[str]:

@@ -61,12 +61,12 @@ def _count_opening(history: History, event: Event) -> None:
 
 def _settle(ok: bool) -> Callable[[History, Event], CallState]:
     def handler(history: History, event: Event) -> CallState:
-        state = history.call(event.path)
-        state.digest = event.payload.get("d", state.digest)
-        state.settled = Settled(event.seq, ok, event.payload.get("v") if ok else event.payload.get("e"))
+        state, payload = history.call(event.path), event.payload
+        state.digest = payload.get("d", state.digest)
+        state.settled = Settled(event.seq, ok, payload.get("v" if ok else "e"))
         state.due = None
-        if "name" in event.payload:
-            state.facts["name"] = event.payload["name"]
+        if "name" in payload:
+            state.facts["name"] = payload["name"]
         return state
 
     return handler

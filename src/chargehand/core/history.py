@@ -190,7 +190,8 @@ class History:
 
     def standing(self) -> int:
         """Return how many effects of this run are, or may be, in the world."""
-        self._look_at_moved()
+        if self._moved:
+            self._look_at_moved()
         return len(self._standing)
 
     def for_people(self) -> Collection[Stage]:

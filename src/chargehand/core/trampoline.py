@@ -192,15 +192,15 @@ class Trampoline:
         return sorted(found, key=lambda branch: branch.scope.path)
 
     def _wait(self, branch: Branch, yielded: Any) -> None:
-        if isinstance(yielded, JoinAsk):
-            self._join(branch, yielded)
-        elif isinstance(yielded, Ask):
+        if isinstance(yielded, Ask):
             if branch.stopped and yielded.kind != "rollback":
                 self.ready.append((branch, ("throw", Stopping())))
                 return
             yielded.branch = branch
             branch.waits = yielded
             self._asks.append(yielded)
+        elif isinstance(yielded, JoinAsk):
+            self._join(branch, yielded)
         elif isinstance(yielded, GatherAsk) and branch.stopped:
             self.ready.append((branch, ("throw", Stopping())))
         elif isinstance(yielded, GatherAsk):

@@ -10,7 +10,6 @@ queue another thread has just added to, keeps its own order: nothing depends on 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 
 def run_first_turn(task: asyncio.Task[None], running: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
@@ -19,7 +18,7 @@ def run_first_turn(task: asyncio.Task[None], running: asyncio.Task[None], loop: 
     if not queue:
         return
     first_turn = queue.pop()
-    if _task_of(first_turn) is not task:
+    if getattr(getattr(first_turn, "_callback", None), "__self__", None) is not task:
         queue.append(first_turn)
         return
     asyncio.tasks._leave_task(loop, running)
@@ -27,8 +26,3 @@ def run_first_turn(task: asyncio.Task[None], running: asyncio.Task[None], loop: 
         first_turn._run()
     finally:
         asyncio.tasks._enter_task(loop, running)
-
-
-def _task_of(turn: Any) -> object:
-    """Return the task whose turn it is."""
-    return getattr(getattr(turn, "_callback", None), "__self__", None)

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from chargehand.contracts import Arguments
 from chargehand.core.identity import checked_segment
-from chargehand.core.trampoline import current_branch, stepping
+from chargehand.core.trampoline import Branch, current_branch, stepping
 from chargehand.errors import ForeignAwait, InsideLoop, OutsideRun
 
 T_co = TypeVar("T_co", covariant=True)
@@ -30,8 +30,8 @@ class Body(Protocol):
 class Host(Protocol):
     """The run that drives workflow code: where a workflow's calls go."""
 
-    def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
-        """Do a call of workflow code."""
+    def awaited(self, call: Call[Any], branch: Branch) -> Generator[Any, Any, Any]:
+        """Do a call of workflow code, in the branch that runs."""
 
     def made(self, call: Call[Any]) -> None:
         """Note a call that workflow code has made and not awaited yet."""
@@ -72,9 +72,9 @@ class Call(Generic[T_co]):
         body = current_body.get()
         if body is not None:
             return body.perform(self)
-        host = current_host.get()
-        if host is not None and stepping() is not None:
-            return host.awaited(self)
+        host, branch = current_host.get(), stepping()
+        if host is not None and branch is not None:
+            return host.awaited(self, branch)
         if current_branch.get() is not None:
             raise ForeignAwait(
                 f"{self.definition.name}(…) was awaited in a task of asyncio's own. A replay could not order it. Use gather(…) of chargehand."

@@ -138,9 +138,11 @@ class Holding:
 
     def _ended(self, path: str) -> None:
         """Note that an operation has ended: it holds no more, whatever for."""
-        self._awaited.pop(path, None)
-        self._held_up.discard(path)
-        self._marks.pop(path, None)
+        if self._awaited:
+            self._awaited.pop(path, None)
+            self._held_up.discard(path)
+        if self._marks:
+            self._marks.pop(path, None)
         if path in self._holding:
             self._count(path, -self._holding[path])
 

@@ -25,16 +25,14 @@ class Host:
     definitions: dict[str, Call[Any]]
     trampoline: Trampoline
 
-    def awaited(self, call: Call[Any]) -> Generator[Any, Any, Any]:
-        """Do a call of workflow code."""
-        branch = stepping()
-        assert branch is not None
-        self.used(call)
-        path = branch.scope.next(call.name)
-        if call.definition.kind == "workflow":
+    def awaited(self, call: Call[Any], branch: Branch) -> Generator[Any, Any, Any]:
+        """Do a call of workflow code, in the branch that runs."""
+        self.unawaited.pop(id(call), None)
+        definition, scope = call.definition, branch.scope
+        path = scope.next(call.label or definition.name)
+        if definition.kind == "workflow":
             return (yield from self._nested(branch, path, call))
-        ask = Ask(path, call.definition.kind, call, call.arguments.digest, scope=branch.scope)
-        return (yield ask)
+        return (yield Ask(path, definition.kind, call, call.arguments.digest, None, scope))
 
     def made(self, call: Call[Any]) -> None:
         """Note a call that workflow code has made and not awaited yet."""

@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -64,8 +64,8 @@ class Part:
     progress: bool = False
     work: Callable[[Any], Sequence[Draft]] | None = None
     raw: Sequence[bytes] = ()
-    done: asyncio.Future[list[Event]] | None = None
-    events: list[Event] = field(default_factory=list)
+    done: asyncio.Future[Sequence[Event]] | None = None
+    events: Sequence[Event] = ()
 
     @property
     def alone(self) -> bool:
@@ -172,7 +172,7 @@ class RunLog:
         self.pending.append(_with_raw(part))
         self._wake()
 
-    def told(self, part: Part) -> asyncio.Future[list[Event]]:
+    def told(self, part: Part) -> asyncio.Future[Sequence[Event]]:
         """Queue a part for the next flush and return the future of its events."""
         done = part.done = asyncio.get_running_loop().create_future()
         self.put(part)
@@ -187,7 +187,7 @@ class RunLog:
         mail: Sequence[int] = (),
         progress: bool = False,
         work: Callable[[Any], Sequence[Draft]] | None = None,
-    ) -> list[Event]:
+    ) -> Sequence[Event]:
         """Return the events when they are on disk and folded. Raises what refused them (`KeyHeld`, what `work` raised).
 
         If the process dies inside: all of them are recorded, or none.
@@ -249,16 +249,15 @@ class RunLog:
         batch = _Batch(self.time(), [], [])
         before = (self.seq, self.head)
         notes, self._notes = self._notes, []
-        for note in notes:
-            self._append(note, batch)
-        for part in parts:
+        together = [*notes, *parts] if notes else parts
+        for part in together:
             self._append(part, batch)
-        commit = self._commit([*notes, *parts] if notes else parts, batch, leave=leave, close_all=close_all, before=before[0])
+        commit = self._commit(together, batch, leave=leave, close_all=close_all, before=before[0])
         if parts and parts[0].work is not None:
             commit.records, commit.blobs = tuple(batch.records), tuple(batch.blobs)  # the work adds to the batch
             commit.work = self._working(parts[0], batch)
-        asked = self.clock.monotonic()
-        leaving = await self._leaving(commit) if self._host is not None else ()
+        asked, host = self.clock.monotonic(), self._host
+        leaving = await self._leaving(commit) if host is not None else ()
         try:
             await self.journal.append(commit)
         except BaseException:
@@ -266,20 +265,22 @@ class RunLog:
             self._noted_seq = self.seq
             self._notes = notes + self._notes
             raise
-        if self._host is not None:
-            self._tell_host(self._host, leaving, commit.opened)
+        if host is not None:
+            self._tell_host(host, leaving, commit.opened)
         self.committed_at = asked  # a process may stand still between the commit and its answer
         self.advanced = self.advanced or commit.progress
         fold, folded = self.history.fold, self._folded
         for part in parts:
-            for event in part.events:
+            events, done = part.events, part.done
+            for event in events:
                 folded(event, fold(event))
-            if part.done is not None and not part.done.done():
-                part.done.set_result(part.events)
+            if done is not None and not done.done():
+                done.set_result(events)
 
     def _append(self, part: Part, batch: _Batch) -> None:
         """Make a part's records and events."""
-        part.events = events = []
+        events: list[Event] = []
+        part.events = events
         for draft, raw in zip(part.drafts, part.raw, strict=True):
             events.append(self._record(draft, raw, batch))
 
@@ -306,8 +307,7 @@ class RunLog:
         records, blobs = len(batch.records), len(batch.blobs)
 
         def run(transaction: Any) -> tuple[Sequence[Record], Sequence[tuple[str, bytes]]]:
-            for draft in work(transaction):
-                part.events.append(self._record(draft, _written(draft[2], draft[1]), batch))
+            part.events = [self._record(draft, _written(draft[2], draft[1]), batch) for draft in work(transaction)]
             return batch.records[records:], batch.blobs[blobs:]
 
         return run
@@ -345,11 +345,11 @@ class RunLog:
             raw = _with_blobs(payload, batch)
         if kind == "run.rolling_back":
             batch.rolls_back = True
-        time = batch.time
-        self.seq += 1
-        self.head = chain_hash(self.head, self.row.id, self.seq, time, kind, path, hashlib.sha256(raw).digest(), self._chain_key)
-        batch.records.append(Record(self.seq, time, kind, path, raw, self.head))
-        return Event(self.seq, time, kind, path, payload)
+        time, seq = batch.time, self.seq + 1
+        head = chain_hash(self.head, self.row.id, seq, time, kind, path, hashlib.sha256(raw).digest(), self._chain_key)
+        self.seq, self.head = seq, head
+        batch.records.append(Record(seq, time, kind, path, raw, head))
+        return Event(seq, time, kind, path, payload)
 
 
 def _joined(parts: list[Part]) -> Part:

@@ -77,15 +77,15 @@ class Matching(Operations, Host):
 
     def _deliver_one(self) -> bool:
         """Rule 3."""
+        calls = self.history.calls
         while self._deliverable:
             _, path = heapq.heappop(self._deliverable)
-            ask = self._asked.pop(path, None)
-            state = self.history.calls.get(path)
+            ask, state = self._asked.pop(path, None), calls.get(path)
             if ask is None or state is None or state.settled is None:
                 continue
             ok, value = self._outcome(ask, state)
             if ask.kind in ("step", "read"):
-                del self.definitions[path], self.history.calls[path]  # delivered once: nobody reads it again, however long the run
+                del self.definitions[path], calls[path]  # delivered once: nobody reads it again, however long the run
             self.trampoline.deliver(ask, ok, value)
             return True
         return False
@@ -109,7 +109,7 @@ class Matching(Operations, Host):
 
     def _diverges(self, ask: Ask) -> dict[str, Any] | None:
         """Say why a new effect, or an agent that may make one, must not be begun: recorded calls were not asked again."""
-        if ask.scope is None or not _may_effect(ask):
+        if ask.kind not in ("effect", "agent") or ask.scope is None or not _may_effect(ask):
             return None
         history = self.history
         if (ask.path in history.calls and not history.unsent(ask.path)) or ask.path in history.accepted or ask.path in history.made_anew:

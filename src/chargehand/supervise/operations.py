@@ -58,8 +58,7 @@ class Operations(Holding):
         if self.tasks.get(path) is task:
             del self.tasks[path]
         self._ended(path)
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None and self._crashed is None:
+        if not task.cancelled() and (failure := task.exception()) is not None and self._crashed is None:
             self._crashed = failure
         self._wake()
 

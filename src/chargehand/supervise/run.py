@@ -141,7 +141,8 @@ class RunDriver(Matching):
             except InvalidInput as unfit:
                 recorded = f"input {self.history.started['input']}"
                 await self._park("diverged", {"path": "", "recorded": recorded, "code": f"the workflow no longer takes it: {unfit}"})
-        while self.history.ended is None and self.history.rolling_back is None:
+        history, log, trampoline = self.history, self.log, self.trampoline
+        while history.ended is None and history.rolling_back is None:
             if self._crashed is not None:
                 await self._operation_crashed(self._crashed)
                 continue
@@ -149,26 +150,26 @@ class RunDriver(Matching):
                 if await self._settled_to_leave():
                     return
                 continue
-            if self.trampoline.ready:
+            if trampoline.ready:
                 self._run_code()
-            if self._diverged is not None and self.history.parked is None:
+            if self._diverged is not None and history.parked is None:
                 await self._park("diverged", self._diverged)
-            if self.log.pending:
-                await self.log.flush()
+            if log.pending:
+                await log.flush()
                 continue
             if self._deliverable and self._deliver_one():
                 continue
             if self._mail_came:
                 await self._fold_mail()
                 continue
-            if self._deadline_passed():
+            if self.dues and self._deadline_passed():
                 error = DeadlinePassed("The run did not end before its deadline.")
                 await saga.begin_rollback(self, {"e": error.record(), "by": "deadline"})
                 continue
             if self._held and self._begin_held():
                 continue
-            root = self.trampoline.root
-            if root is not None and self._has_ended(root) and self.history.parked is None:
+            root = trampoline.root
+            if root is not None and self._has_ended(root) and history.parked is None:
                 await self._root_ended(root)
                 continue
             await self._rest()
@@ -241,10 +242,10 @@ class RunDriver(Matching):
         self.spawn(ask.path, self._operation(ask), asker=self._task)
 
     def _operation(self, ask: Ask) -> Coroutine[Any, Any, None]:
-        if ask.kind == "rollback":
-            return saga.roll_back_scope(self, ask.path, ask.what)
         if ask.kind in ("step", "read"):
             return steps.perform(self, ask.what, ask.path, told=False)
+        if ask.kind == "rollback":
+            return saga.roll_back_scope(self, ask.path, ask.what)
         if isinstance(ask.what, Call):
             return self.operation(ask.what, ask.path)
         return steps.perform_wait(self, ask)

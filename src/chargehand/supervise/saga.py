@@ -47,6 +47,9 @@ async def roll_back_run(driver: RunDriver) -> None:
     begun = history.rolling_back
     if begun is None:
         return  # a person had the run go on before this operation came to work
+    late = [waiting.current_id(driver, effect.path) for effect in history.effects() if effect.stage in ("proposed", "letter")]
+    if late:  # asked as the rollback began: nobody is left to carry out what a person would decide
+        await driver.log.commit(closed=late)
     stands = await undo_all(driver, history.effects())
     if stands and driver.workflow.after_final != "undo" and history.pivoted is None:
         await pivot.ask(driver, "", stands, begun.payload["e"])

@@ -59,6 +59,11 @@ class Site:
         if self.crash_point is not None:
             self.crash_point(point, path)
 
+    @property
+    def bare(self) -> bool:
+        """Say whether functions are called as they are: no test put another in its place, nobody wants spans."""
+        return not self.replaced and self.spans is None
+
     def function_of(self, thing: Definition[..., Any] | Helper) -> Callable[..., Any]:
         """Return the plain function of a definition, undo or look-up, or what a test put in its place."""
         if not self.replaced:
@@ -125,8 +130,8 @@ class Site:
         if _is_async(function):
             if timeout is None:
                 work = function(**values)
-                return await _contained(work if dispatch is None else self._dispatch_here(work, dispatch))
-            work = _contained(function(**values))
+                return await contained(work if dispatch is None else self._dispatch_here(work, dispatch))
+            work = contained(function(**values))
             if dispatch is not None:
                 return await self._dispatch_within(work, timeout, function.__name__, dispatch)
             return await self.within(work, timeout, function.__name__)
@@ -140,7 +145,7 @@ class Site:
         else:
             value = await self.within(future, timeout, name)
         if inspect.isawaitable(value):
-            return await _contained(value)
+            return await contained(value)
         return value
 
     async def _dispatch(self, job: Future[Any], future: asyncio.Future[Any], run_id: str) -> Any:
@@ -208,7 +213,7 @@ class Site:
         raise TimedOut(f"{name} did not end within {timeout:g} s.")
 
 
-async def _contained(work: Awaitable[Any]) -> Any:
+async def contained(work: Awaitable[Any]) -> Any:
     """Await a user's coroutine. A CancelledError that nobody sent to this task, and a SystemExit, are its own doing: failures, not ends."""
     try:
         return await work

@@ -20,6 +20,7 @@ from chargehand.supervise.budgets import Meter, current_meter
 from chargehand.supervise.call import Call
 from chargehand.supervise.failing import recorded_failure
 from chargehand.supervise.log import Draft, Part
+from chargehand.supervise.site import contained
 from chargehand.verdicts import GateContext
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ async def perform(driver: RunDriver, call: Call[Any], path: str, *, told: bool =
     """
     definition: StepDefinition[..., Any] = call.definition
     while True:
-        state = driver.history.call(path)
-        if state.due is not None and state.due > driver.clock.now():
+        state = driver.history.calls.get(path)
+        if state is not None and state.due is not None and state.due > driver.clock.now():
             await driver.until(state.due, path)
         try:
             draft = await _once(driver, call, path)
@@ -71,20 +72,25 @@ async def perform(driver: RunDriver, call: Call[Any], path: str, *, told: bool =
             if await _failed(driver, definition, call, path, error):
                 return
             continue
+        part = Part([draft], progress=True)
         if told:
-            await driver.log.commit(draft, progress=True)
+            await driver.log.told(part)
         else:
-            driver.log.put(Part([draft], progress=True))
+            driver.log.put(part)
         return
 
 
 async def _once(driver: RunDriver, call: Call[Any], path: str) -> Draft:
     """Do a step once and return the event of its result."""
-    site, clock = driver.site, driver.clock
+    site, clock, definition = driver.site, driver.clock, call.definition
     site.at("before step", path)
     started = clock.monotonic()
     meter = Meter(driver, path)
-    form = await tried(driver, call.definition, call, path, meter)
+    current_meter.set(meter)
+    if definition.bare and site.bare:
+        form = form_of(definition, await contained(definition.function(**call.arguments.values)))
+    else:
+        form = await _within_limits(driver, definition, call, path)
     site.at("after step", path)
     payload = {"d": call.arguments.digest, "v": form}
     if meter.settled:
@@ -95,10 +101,9 @@ async def _once(driver: RunDriver, call: Call[Any], path: str) -> Draft:
     return ("call.done", path, payload)
 
 
-async def tried(driver: RunDriver, definition: StepDefinition[..., Any], call: Call[Any], path: str, meter: Meter) -> Any:
-    """Call the function once and return the JSON form of its checked result."""
+async def _within_limits(driver: RunDriver, definition: StepDefinition[..., Any], call: Call[Any], path: str) -> Any:
+    """Call the function once, when its limits let it, and return the JSON form of its checked result."""
     site = driver.site
-    current_meter.set(meter)
     if not definition.limits:
         value = await _called(site, definition, call)
         return await checked_result(driver, definition, call, path, value)
@@ -119,14 +124,19 @@ async def _called(site: Site, definition: StepDefinition[..., Any], call: Call[A
     return await site.run(site.function_of(definition), values, definition.timeout)
 
 
+def form_of(definition: Any, value: Any) -> Any:
+    """Check a result against its annotation and return its JSON form. Raises `Rejected`."""
+    codec: Codec = definition.contract.result
+    try:
+        return codec.to_json(codec.check(value))
+    except ValidationError as error:
+        raise Rejected(f"{definition.name} gave what its annotation does not allow: {explain(error)}", mode="SYS-schema") from error
+
+
 async def checked_result(driver: RunDriver, definition: Any, call: Call[Any], path: str, value: Any) -> Any:
     """Check a result against its annotation and gates and return its JSON form. Raises `Rejected`."""
     codec: Codec = definition.contract.result
-    try:
-        checked = codec.check(value)
-        form = codec.to_json(checked)
-    except ValidationError as error:
-        raise Rejected(f"{definition.name} gave what its annotation does not allow: {explain(error)}", mode="SYS-schema") from error
+    form = form_of(definition, value)
     gates = definition.gates if hasattr(definition, "gates") else definition.options.gates
     if gates:
         context = GateContext(driver.row.id, path, 1, call.arguments.values, environment=driver.site.environment)
