@@ -199,6 +199,7 @@ async def test_changed_code_parks_a_run_and_the_old_code_frees_it(supervised: Su
     assert (await run.status(), await run.reason()) == ("parked", "diverged")
     (entry,) = await run.waiting()
     assert "reserve" in str(entry.shows)
+    assert entry.title.endswith(parked(2).full_name)
     assert shop.sent == ["room"]
     assert (await run.history())[: len(before)] == before
     await supervised.restart([parked(4)])

@@ -91,17 +91,36 @@ async def does_keyed() -> str:
     return await keyed("a")
 
 
-async def frozen(supervised: Supervised, call: Any) -> tuple[Any, Supervised]:
+async def give_back(result: str | None, what: str, idempotency_key: str = injected()) -> None:
+    SENT.append(f"give back {what}")
+
+
+@effect(undo=give_back, undo_in_doubt=True)
+async def harmless(what: str, gate: Gate = injected()) -> str:
+    SENT.append(what)
+    await gate.open.wait()
+    return what
+
+
+@workflow
+async def does_harmless() -> str:
+    return await harmless("a")
+
+
+async def frozen(supervised: Supervised, call: Any, *, cancelled: bool = False) -> tuple[Any, Supervised]:
     """Start a run in a process that then stands still in mid-effect; return the run and a second process."""
     gate = Gate()
     supervised.replace(Gate, gate)
     run = await supervised.start(call)
     await supervised.until(lambda: bool(SENT), "the effect to be sent")
     supervised.freeze()
-    other = supervised.beside([does_bare, does_keyed, does_findable])
+    other = supervised.beside([does_bare, does_keyed, does_findable, does_harmless])
     answering = Gate()
     answering.open.set()
     other.replace(Gate, answering)
+    if cancelled:
+        await other.rest()
+        await other.cancel(run)
     await other.advance(120)
     return run, other
 
@@ -193,6 +212,62 @@ async def test_a_person_is_quicker_than_such_a_look_up(supervised: Supervised) -
     assert SENT == ["a", "find a"]
     assert [event.type for event in await run.events("findable")][-2:] == ["effect.did_not_happen", "effect.lettered"]
     assert [entry.kind for entry in await run.waiting()] == ["letter"]
+
+
+# -- what was in flight, in a rollback elsewhere ----------
+
+
+async def test_nothing_is_undone_while_the_silent_process_may_be_sending(supervised: Supervised) -> None:
+    """Even an undo that is harmless when the effect never happened: before the effect it would undo nothing, and the effect would stand."""
+    run, other = await frozen(supervised, does_harmless(), cancelled=True)
+    assert [entry.kind for entry in await run.waiting()] == ["doubt"]
+    assert SENT == ["a"]
+    supervised._process.die()
+    await other.advance(120)
+    assert await run.status() == "cancelled"
+    assert SENT == ["a", "give back a"]
+    assert await run.waiting() == []
+
+
+@pytest.mark.parametrize(("found_at", "ends"), [(1, ["effect.done", "undo.intended", "undo.done"]), (0, ["effect.did_not_happen"])])
+async def test_a_rollback_looks_up_when_the_silent_process_is_dead(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch, found_at: int, ends: list[str]
+) -> None:
+    """Earlier a look-up would ask too early. Found, it is undone; not there, there is nothing to undo. Nobody is asked."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", found_at)
+    run, other = await frozen(supervised, does_findable(), cancelled=True)
+    assert [entry.kind for entry in await run.waiting()] == ["doubt"]
+    assert SENT == ["a"]
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    assert [event.type for event in await run.events("findable")] == ["effect.intended", "effect.doubted", *ends]
+    assert await run.status() == "cancelled"
+    assert await run.waiting() == []
+
+
+async def test_a_rollback_whose_look_up_fails_waits_for_people(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once, and the entry that was opened stays open for whoever knows what came of it."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", 99)
+    run, other = await frozen(supervised, does_findable(), cancelled=True)
+    (entry,) = await run.waiting()
+    supervised._process.die()
+    await other.advance(600)
+    assert SENT == ["a", "find a"]
+    assert [still.id for still in await run.waiting()] == [entry.id]
+    await other.decide("doubt", DoneByHand("by hand"))
+    assert await run.ended() == "cancelled"
+    await other.assert_effects(run, ["findable", "undo findable"])
+
+
+async def test_a_rollback_does_not_hold_its_people_up(supervised: Supervised) -> None:
+    """Whoever knows what came of the call may say so while the process still stands still; nothing is looked up after that."""
+    run, other = await frozen(supervised, does_findable(), cancelled=True)
+    await other.decide("doubt", DidNotHappen())
+    assert await run.ended() == "cancelled"
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a"]
 
 
 ENTERED = threading.Event()
