@@ -15,7 +15,7 @@ from crash.town import Town, check_books, undisturbed
 from crash.worker import Crew
 from crash.world import Fact
 
-from .crews import LoggedDisk, LoggedTown, Log, Seen, Trouble, read, remains, settle
+from .crews import Log, LoggedDisk, LoggedTown, Seen, Trouble, read, remains, settle
 from .disk import Done
 from .faults import KINDS
 
