@@ -358,6 +358,7 @@ class Contract:
         self.signature = inspect.Signature(public, return_annotation=hints.get("return", MISSING))
         result = hints.get("return", type(None))
         self.result = Codec(_without_clarify(result), f"the result of {name}")
+        self.may_clarify = Clarify in get_args(result)
         self._positional = tuple(p.name for p in public if p.kind is not p.KEYWORD_ONLY)
         self._sorted = sorted(parameters, key=lambda parameter: parameter.name)
         self._plain = all(parameter.codec.scalar for parameter in parameters)
@@ -425,6 +426,11 @@ class Contract:
             return Arguments(values, digest_of(identity))
         except (PydanticSerializationError, UnicodeEncodeError) as error:
             raise Unserialisable(f"{self.name} takes a text that cannot be written to the journal: {_short(values)}: {error}") from error
+
+    def take_feedback(self) -> None:
+        """Have the supervisor fill the feedback, also where the signature does not ask for it."""
+        if all(filled.what != "feedback" for filled in self.filled):
+            self.filled = (*self.filled, Filled("feedback", "feedback", Feedback | None))
 
     def to_record(self, arguments: Arguments, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the JSON forms of arguments by name, defaults included."""

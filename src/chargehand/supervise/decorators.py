@@ -311,6 +311,7 @@ def agent(
     clarify: Callable[..., Any] | None = None,
     allow_same_family: bool = False,
     all_reasons: bool = False,
+    model: Any = None,
     name: str | None = None,
     at_once: AtOnce | None = None,
     rate: Rate | None = None,
@@ -334,6 +335,8 @@ def agent(
         clarify: answers the agent's questions instead of a person.
         allow_same_family: let voters of the agent's own model family judge it.
         all_reasons: ask every quick gate, also after one has rejected.
+        model: what answers instead of a body: "provider:name", or a model or an agent of Pydantic AI (``chargehand[llm]``). The function
+            then has no body; its docstring is the instruction. Every request and every tool call is journaled: a crash pays for none twice.
         name: the stable name; module and function if none is given.
         at_once, rate, breaker: what holds an attempt back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no attempt.
     """
@@ -342,7 +345,7 @@ def agent(
         made: AgentDefinition[..., Any] = AgentDefinition(
             function, role=role, name=name, done=done, uses=uses, gates=_gates(gates), admits=_gates(admits), facts=facts, family=family,
             ladder=None if ladder is None else checked_ladder(ladder), retry_errors=retry_errors, timeout=_timeout(timeout), budget=budget,
-            clarify=clarify, allow_same_family=allow_same_family, all_reasons=all_reasons, limits=Limits(at_once, rate, breaker),
+            clarify=clarify, allow_same_family=allow_same_family, all_reasons=all_reasons, model=model, limits=Limits(at_once, rate, breaker),
         )  # fmt: skip
         _check_families(made)
         return made

@@ -20,6 +20,7 @@ from chargehand.errors import DefinitionError, NoWayBack, UnsafeRetry
 from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry, positive_seconds
 from chargehand.supervise.call import Call, current_host
 from chargehand.supervise.gates import Gate
+from chargehand.supervise.modelled import body_by_model, name_of
 from chargehand.verdicts import Done, Fact
 
 P = ParamSpec("P")
@@ -274,6 +275,7 @@ class AgentDefinition(Definition[P, T]):
         clarify: Callable[..., Any] | None = None,
         allow_same_family: bool = False,
         all_reasons: bool = False,
+        model: Any = None,
         limits: Limits = Limits(),
     ) -> None:
         super().__init__(function, name=name, limits=limits)
@@ -286,6 +288,10 @@ class AgentDefinition(Definition[P, T]):
         self.ladder = ladder
         self.retry_errors, self.timeout, self.budget, self.clarify = retry_errors, timeout, budget, clarify
         self.allow_same_family, self.all_reasons = allow_same_family, all_reasons
+        self.model = name_of(model)
+        if model is not None:
+            self.contract.take_feedback()
+            self.function = body_by_model(self, function, model)
 
     def _clause(self, clause: Done | str) -> Done:
         if isinstance(clause, str):
