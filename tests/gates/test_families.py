@@ -23,12 +23,14 @@ def voter(family: str | None) -> Any:
     [
         ("a", "b", "c", False),
         ("a", "b", "a", True),
+        ("a", "b", "b", True),  # the other agent's output is judged by its own family
+        ("a", None, "c", True),  # nobody knows whose
         (None, "b", "c", True),
         ("a", "b", None, True),
     ],
 )
 def test_a_voter_of_the_producers_family_is_refused(gate: Any, own: Any, other: Any, voting: Any, refused: bool) -> None:
-    """The agent's own family does not judge its output, nor does one that is not declared, unless that is said."""
+    """Whoever produces, the agent or the one that its ladder reassigns to: its family does not judge its output, nor does one that is not declared, unless that is said."""
 
     @agent(role="Writes.", family=other)
     async def stands_in(topic: str) -> str:
@@ -53,3 +55,15 @@ def test_a_voter_of_the_producers_family_is_refused(gate: Any, own: Any, other: 
             define(allow=False)
     else:
         define(allow=False)
+
+
+def test_the_family_is_taken_from_the_models_name() -> None:
+    """An agent that names a model need not declare its family; what is declared counts."""
+
+    @agent(role="Writes.", model="openai:gpt-5-mini")
+    async def named(topic: str) -> str: ...
+
+    @agent(role="Writes.", model="openai:gpt-5-mini", family="other")
+    async def declared(topic: str) -> str: ...
+
+    assert (named.family, named.model, declared.family) == ("openai", "openai:gpt-5-mini", "other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -78,10 +79,8 @@ async def one(which: str, amount: int = 1) -> None:
 @workflow
 async def alone(which: str) -> None:
     """Nothing comes to an end after the effect."""
-    try:
+    with contextlib.suppress(Failure):
         await (try_to_pay() if which == "try" else ask_and_pay())
-    except Failure:
-        pass
     await wait_signal("go", str)
 
 

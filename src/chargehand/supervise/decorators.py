@@ -326,7 +326,7 @@ def agent(
         gates: checks of what it gives.
         admits: checks of what it takes.
         facts: what an output claims, for `consistent`.
-        family: the model family, for judges and voters.
+        family: the model family, for judges and voters; with `model=` it is taken from the name, where that is known.
         ladder: what happens after a rejection; default ``[retry(3), escalate()]``.
         retry_errors: how transient exceptions and timeouts are repeated, without using a rung.
         timeout: seconds per attempt; waiting for people does not count. An async body is stopped where it awaits: one that
@@ -354,7 +354,11 @@ def agent(
 
 
 def _check_families(made: AgentDefinition[..., Any]) -> None:
-    """Refuse voters that share the producer's blind spots. An undeclared family counts as the producer's own."""
+    """Refuse voters that share a producer's blind spots: the agent's, or that of one its own ladder reassigns to.
+
+    An undeclared family counts as the producer's own.
+    """
+    producers = [made, *(rung.to for rung in made.ladder or () if isinstance(rung.to, AgentDefinition))]
     for gate in made.gates:
         for voter in gate.voters:
             if not isinstance(voter, AgentDefinition):
@@ -363,11 +367,13 @@ def _check_families(made: AgentDefinition[..., Any]) -> None:
                 )
             if made.allow_same_family:
                 continue
-            if voter.family is None or made.family is None or voter.family == made.family:
-                raise Monoculture(
-                    f"The gate {gate.name} of {made.name} asks {voter.name}, of family {voter.family!r}, about an output of family {made.family!r}. "
-                    "Declare different families, or say allow_same_family=True."
-                )
+            for producer in producers:
+                if voter.family is None or producer.family is None or voter.family == producer.family:
+                    whose = "" if producer is made else f" by {producer.name}, to which the ladder reassigns,"
+                    raise Monoculture(
+                        f"The gate {gate.name} of {made.name} asks {voter.name}, of family {voter.family!r}, about an output{whose} "
+                        f"of family {producer.family!r}. Declare different families, or say allow_same_family=True."
+                    )
 
 
 @overload
