@@ -1,4 +1,4 @@
-"""``python -m tests.simulation --seeds A..B [--show SEED] [--on file]``: live seeds, and tell one of them."""
+"""``python -m tests.simulation --seeds A..B [--show SEED] [--how file limits]``: live seeds, and tell one of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ def main() -> int:
     parser.add_argument("--show", type=int, metavar="SEED", help="tell everything that happens in one seed")
     parser.add_argument("--planted", metavar="NAME", help="how many seeds it takes to find a planted fault; 'all' for each of them")
     parser.add_argument("--digests", action="store_true", help="print the digest of each seed's journal and story")
-    parser.add_argument("--on", default="", choices=["", "file"], help="the journal that seeds are lived on; in memory if not said")
+    parser.add_argument(
+        "--how", default=[], nargs="*", choices=["file", "limits"], help="on a SQLite file; with budgets, rates and breakers"
+    )
     given = parser.parse_args()
-    how = tuple(filter(None, [given.on]))
+    how = tuple(given.how)
     if given.planted is not None:
         return plant(given.planted, *how)
     if given.show is not None:

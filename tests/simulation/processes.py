@@ -119,6 +119,8 @@ class Stage:
         """Pass a point at which the process may die, or after which it may stand still. The office (None) does neither."""
         if process is not None and process.place.dead:
             raise Death
+        if process is not None and name == "before intent":
+            self.services.limits.begins(process.place, path)
         if self.healed or process is None:
             return
         self.points += 1

@@ -22,6 +22,7 @@ from chargehand.journals import workers
 from chargehand.supervise import gates
 
 from .faults import Death, Faults, faults_of
+from .limited import Limits
 from .loop import Place, SeededLoop
 from .model_effects import EffectRules
 from .model_journal import JournalModel
@@ -29,7 +30,7 @@ from .model_runs import RunModel
 from .on_file import FileStage
 from .people import People, now_and_then
 from .processes import Process, Stage, Watcher, supervisor_of
-from .programs import Author, simulated, simulated_undoing
+from .programs import Author, simulated, simulated_thrifty, simulated_undoing
 from .services import Request, Services
 from .settling import check_end
 from .tools import KINDS
@@ -140,7 +141,8 @@ class Models(Watcher):
 class _Seed:
     """The parts of one seed."""
 
-    def __init__(self, number: int, kind: type[Stage]) -> None:
+    def __init__(self, number: int, kind: type[Stage], limited: bool) -> None:
+        self.limited = limited
         self.dice = Random(f"simulation {number}")
         self.faults = faults_of(self.dice)
         self.outcome = Outcome(number, self.faults)
@@ -152,6 +154,7 @@ class _Seed:
         self.stage = kind(self.loop, Random(f"latency {number}"), faults, self.services)
         self.stage.told = self.told
         self.models = Models(self)
+        self.services.limits = Limits(self.complain, self.loop.time, self.models.runs.runs.get)
         self.stage.watcher = self.models
         self.hired = 0
         self.calm_since = math.inf
@@ -207,9 +210,10 @@ class _Seed:
     async def _start(self, index: int, id: str) -> None:
         """Start a run, at a worker or at the office; who does not hear of it asks again."""
         dice = Random(f"start {self.outcome.seed} {index}")
-        author = Author(dice, id, size=dice.randint(2, 7))
+        author = Author(dice, id, size=dice.randint(6, 14) if self.limited else dice.randint(2, 7), limited=0.6 if self.limited else 0.0)
         program = author.program()
         definition = simulated_undoing if dice.random() < 0.2 else simulated
+        definition = simulated_thrifty if self.limited else definition
         await asyncio.sleep(dice.choice([0.0, 0.0, 5.0, 90.0]))
         options: dict[str, Any] = {"deadline": self.faults.deadline, "by": "p0"}
         living = [process for process in self.stage.living if process.supervisor.site.worker and not process.place.frozen]
@@ -352,18 +356,19 @@ def determined(number: int) -> Iterator[None]:
 
 
 def simulate(number: int, *how: str) -> Outcome:
-    """Live one seed and say what was found. `how`: "file" has it lived on a SQLite file, instead of a journal in memory."""
+    """Live one seed and say what was found. `how`: "file" has it lived on a SQLite file, instead of a journal in memory; "limits" has
+    its runs be bounded by budgets, rates and breakers."""
     with determined(number):
-        outcome = _lived(number, STAGES["file" in how])
-    outcome.how = "--on file " if "file" in how else ""
+        outcome = _lived(number, STAGES["file" in how], "limits" in how)
+    outcome.how = f"--how {' '.join(how)} " if how else ""
     return outcome
 
 
 STAGES: dict[bool, type[Stage]] = {False: Stage, True: FileStage}
 
 
-def _lived(number: int, kind: type[Stage]) -> Outcome:
-    seed = _Seed(number, kind)
+def _lived(number: int, kind: type[Stage], limited: bool) -> Outcome:
+    seed = _Seed(number, kind, limited)
     outcome, loop = seed.outcome, seed.loop
     try:
         loop.run_until_complete(seed.live())

@@ -19,6 +19,7 @@ KEPT = Path(__file__).with_name("seeds.txt")
 QUICK = range(30, 55)
 MANY = range(1_000, 4_000)
 ON_FILE_QUICK = range(20, 22)
+LIMITED = range(6_000, 6_100)
 ON_FILE = range(5_000, 5_600)
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "30"))
 """For so long the random part runs."""
@@ -67,6 +68,15 @@ def test_many_seeds_on_a_file(part: int) -> None:
     """Hundreds of seeds hold on the journal that is shipped."""
     for seed in ON_FILE[part::4]:
         check(simulate(seed, "file"))
+
+
+@pytest.mark.slow
+def test_many_seeds_with_limits() -> None:
+    """Seeds whose runs have budgets, rates and breakers hold, in memory and on a file."""
+    for seed in LIMITED:
+        check(simulate(seed, "limits"))
+        if seed % 5 == 0:
+            check(simulate(seed, "file", "limits"))
 
 
 @pytest.mark.slow
