@@ -12,6 +12,7 @@ import pytest
 
 import chargehand
 from chargehand.errors import CallFailed, Failure, failure_from_record
+from chargehand.supervise.modelled import ADAPTER
 
 from .conftest import Command, change
 
@@ -45,8 +46,8 @@ EXECUTING_ATTRIBUTES = {
     "execve",
     "execvp",
 }
-IMPORTING = {"cli/loading.py": {"import_module"}}
-"""The one place that imports by name: what the operator named on the command line or in the configuration."""
+IMPORTING = {"cli/loading.py", "supervise/modelled.py"}
+"""What imports by name: what the operator named on the command line or in the configuration; and the one adapter, whose name is fixed."""
 TALKING = {
     "socket",
     "http",
@@ -105,7 +106,7 @@ def test_nothing_deserialises_by_executing() -> None:
     assert found + [(path, name) for path, name in names if name in EXECUTING_CALLS] == []
 
 
-def test_modules_are_imported_by_name_in_one_place() -> None:
+def test_modules_are_imported_by_name_in_two_places() -> None:
     """`importlib` is used where the command line's own words are looked up, and nowhere a journal, a letter or a model is read."""
     found = {
         path
@@ -113,14 +114,15 @@ def test_modules_are_imported_by_name_in_one_place() -> None:
         for name in imported(tree)
         if name.split(".")[0] in ("importlib", "imp", "pkgutil", "zipimport")
     }
-    assert found == set(IMPORTING)
+    assert found == IMPORTING
     calls = {
         (path, name)
         for path, tree in trees().items()
         for name in called(tree)
         if name.lstrip(".") in ("import_module", "exec_module", "load_module")
     }
-    assert calls == {("cli/loading.py", ".import_module")}
+    assert calls == {(path, ".import_module") for path in IMPORTING}
+    assert ADAPTER == "chargehand.adapters.pydantic_ai"
 
 
 def test_nothing_is_sent_anywhere() -> None:
