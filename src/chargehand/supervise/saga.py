@@ -155,7 +155,8 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
             await _open_doubt(driver, effect)  # also when somebody redrove it as the rollback began: nothing is sent any more
         if effect.final:
             return
-        await driver.event_at(effect.path)
+        if effect.stage in OPEN_STAGES:  # else a person's word came while it was asked for
+            await driver.event_at(effect.path)
 
 
 async def _look_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> None:
