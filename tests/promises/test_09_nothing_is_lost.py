@@ -282,3 +282,14 @@ async def test_who_watches_the_inbox_hears_of_entering_and_leaving() -> None:
         await supervised.cancel(broken)
         await supervised.rest()
     assert heard == [("entered", "letter"), ("left", "letter"), ("entered", "broken"), ("left", "broken")]
+
+
+async def test_who_watches_the_inbox_hears_what_the_list_shows() -> None:
+    """The entry that the callback is given is the one that is listed, with its run and its environment."""
+    heard: list[Any] = []
+    async with Supervised(on_waiting=lambda what, entry: heard.append(entry)) as supervised:
+        opened(supervised).failing = [ConnectionRefusedError("closed")] * 2
+        run = await supervised.start(books())
+        await supervised.advance(600)
+        assert [entry.kind for entry in heard] == ["letter"]
+        assert heard == await run.waiting()

@@ -84,6 +84,22 @@ async def alone(which: str) -> None:
     await wait_signal("go", str)
 
 
+async def refuse(receipt: str) -> None:
+    raise REFUSED
+
+
+@effect(undo=refuse)
+async def keep() -> str:
+    return "kept"
+
+
+@workflow
+async def undoes() -> None:
+    await keep()
+    await pay()
+    fail("after all")
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Let the outside world answer."""
@@ -128,6 +144,16 @@ async def test_an_end_is_progress(supervised: Supervised, which: str, amount: in
     assert kind in [event.type for event in await run.events()]
     assert (await run.row()).crashes == 0
     assert await run.waiting() == []
+
+
+async def test_an_undo_is_progress(supervised: Supervised) -> None:
+    """Also when the next thing that the rollback does is to wait for a person."""
+    plan = supervised.crash_at("before commit", "undo.done")
+    run = await supervised.start(undoes())
+    await supervised.rest()
+    assert plan.passed > 1, "the worker did not die"
+    assert (await run.history())[-2:] == ["undo.intended keep", "undo.lettered keep"]
+    assert (await run.row()).crashes == 0
 
 
 async def test_sending_again_is_no_progress(supervised: Supervised) -> None:
