@@ -91,7 +91,7 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
         "uvicorn extra == 'mcp'",
         "uvicorn extra == 'testing'",
     ]
-    assert metadata.get_all("Provides-Extra") == ["llm", "telemetry", "testing"]
+    assert metadata.get_all("Provides-Extra") == ["langgraph", "llm", "mcp", "openai-agents", "telemetry", "testing"]
     assert "the worker who answers for a crew's output" in str(metadata.get_payload())
 
 
