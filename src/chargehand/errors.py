@@ -41,6 +41,12 @@ class DefinitionError(ChargehandError):
     blame: ClassVar[Blame] = "yours"
 
 
+class MissingExtra(DefinitionError):
+    """A definition needs a library that comes with an extra of Chargehand and is not installed."""
+
+    code = "missing-extra"
+
+
 class MissingAnnotation(DefinitionError):
     """A parameter or a result has no type annotation, so it could not be given back from the journal."""
 
@@ -254,6 +260,12 @@ class CallFailed(Failure):
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> CallFailed:
         return cls(str(record.get("type")), str(record.get("message", "")))
+
+
+class ModelFailed(Failure):
+    """A model refused a request in a way that asking again does not mend."""
+
+    code = "model-failed"
 
 
 class TimedOut(Failure):

@@ -83,7 +83,7 @@ def modules() -> str:
     rows = ["| module | what it is for |", "|---|---|"]
     for name in [name for name in layers if name != "|"]:
         folder = SOURCE / name
-        paths = sorted(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+        paths = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
         rows += [f"| `{path.relative_to(SOURCE)}` | {_first_sentence(path)} |" for path in paths if path.name != "__init__.py"]
     return "\n".join(rows)
 
@@ -131,7 +131,7 @@ GROUPS: dict[str, str] = {
     "limits": "Budget spending Spending AtOnce Rate Breaker",
     "telemetry": "RunLogFilter",
     "errors": (
-        "ChargehandError Failure Rejected CallFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
+        "ChargehandError Failure Rejected CallFailed ModelFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
         "RunFailed RunCancelled RunRests BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "
         "UnknownRun UnknownEntry DecisionRefused JournalError"
     ),

@@ -70,7 +70,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
-    """Version, Python, licence, the four dependencies and the one extra; none is promised that this version does not have."""
+    """Version, Python, licence, the four dependencies and the extras; none is promised that this version does not have."""
     metadata = _metadata(wheel)
     assert (metadata["Name"], metadata["Version"]) == ("chargehand", chargehand.__version__)
     assert metadata["Requires-Python"] == ">=3.11"
@@ -78,8 +78,16 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
     needed = sorted(
         re.split(r"[<>=!~;\[ ]", requirement)[0] + requirement.partition(";")[2] for requirement in metadata.get_all("Requires-Dist") or []
     )
-    assert needed == ["apsw", "opentelemetry-api extra == 'telemetry'", "pydantic", "rich", "typer"]
-    assert metadata.get_all("Provides-Extra") == ["telemetry"]
+    assert needed == [
+        "apsw",
+        "opentelemetry-api extra == 'telemetry'",
+        "pydantic",
+        "pydantic-ai-slim extra == 'llm'",
+        "rich",
+        "typer",
+        "uvicorn extra == 'testing'",
+    ]
+    assert metadata.get_all("Provides-Extra") == ["llm", "telemetry", "testing"]
     assert "the worker who answers for a crew's output" in str(metadata.get_payload())
 
 

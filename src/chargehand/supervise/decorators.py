@@ -311,6 +311,7 @@ def agent(
     clarify: Callable[..., Any] | None = None,
     allow_same_family: bool = False,
     all_reasons: bool = False,
+    model: Any = None,
     name: str | None = None,
     at_once: AtOnce | None = None,
     rate: Rate | None = None,
@@ -325,7 +326,7 @@ def agent(
         gates: checks of what it gives.
         admits: checks of what it takes.
         facts: what an output claims, for `consistent`.
-        family: the model family, for judges and voters.
+        family: the model family, for judges and voters; with `model=` it is taken from the name, where that is known.
         ladder: what happens after a rejection; default ``[retry(3), escalate()]``.
         retry_errors: how transient exceptions and timeouts are repeated, without using a rung.
         timeout: seconds per attempt; waiting for people does not count. An async body is stopped where it awaits: one that
@@ -334,6 +335,8 @@ def agent(
         clarify: answers the agent's questions instead of a person.
         allow_same_family: let voters of the agent's own model family judge it.
         all_reasons: ask every quick gate, also after one has rejected.
+        model: what answers instead of a body: "provider:name", or a model or an agent of Pydantic AI (``chargehand[llm]``). The function
+            then has no body; its docstring is the instruction. Every request and every tool call is journaled: a crash pays for none twice.
         name: the stable name; module and function if none is given.
         at_once, rate, breaker: what holds an attempt back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no attempt.
     """
@@ -342,7 +345,7 @@ def agent(
         made: AgentDefinition[..., Any] = AgentDefinition(
             function, role=role, name=name, done=done, uses=uses, gates=_gates(gates), admits=_gates(admits), facts=facts, family=family,
             ladder=None if ladder is None else checked_ladder(ladder), retry_errors=retry_errors, timeout=_timeout(timeout), budget=budget,
-            clarify=clarify, allow_same_family=allow_same_family, all_reasons=all_reasons, limits=Limits(at_once, rate, breaker),
+            clarify=clarify, allow_same_family=allow_same_family, all_reasons=all_reasons, model=model, limits=Limits(at_once, rate, breaker),
         )  # fmt: skip
         _check_families(made)
         return made
@@ -351,7 +354,11 @@ def agent(
 
 
 def _check_families(made: AgentDefinition[..., Any]) -> None:
-    """Refuse voters that share the producer's blind spots. An undeclared family counts as the producer's own."""
+    """Refuse voters that share a producer's blind spots: the agent's, or that of one its own ladder reassigns to.
+
+    An undeclared family counts as the producer's own.
+    """
+    producers = [made, *(rung.to for rung in made.ladder or () if isinstance(rung.to, AgentDefinition))]
     for gate in made.gates:
         for voter in gate.voters:
             if not isinstance(voter, AgentDefinition):
@@ -360,11 +367,13 @@ def _check_families(made: AgentDefinition[..., Any]) -> None:
                 )
             if made.allow_same_family:
                 continue
-            if voter.family is None or made.family is None or voter.family == made.family:
-                raise Monoculture(
-                    f"The gate {gate.name} of {made.name} asks {voter.name}, of family {voter.family!r}, about an output of family {made.family!r}. "
-                    "Declare different families, or say allow_same_family=True."
-                )
+            for producer in producers:
+                if voter.family is None or producer.family is None or voter.family == producer.family:
+                    whose = "" if producer is made else f" by {producer.name}, to which the ladder reassigns,"
+                    raise Monoculture(
+                        f"The gate {gate.name} of {made.name} asks {voter.name}, of family {voter.family!r}, about an output{whose} "
+                        f"of family {producer.family!r}. Declare different families, or say allow_same_family=True."
+                    )
 
 
 @overload

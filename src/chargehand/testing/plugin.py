@@ -1,12 +1,17 @@
-"""The pytest plugin: the fixture `supervised`."""
+"""The pytest plugin: the fixtures `supervised` and `model_stand_in`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from chargehand.testing.supervised import Supervised
+
+if TYPE_CHECKING:
+    from chargehand.testing.standin import ModelScript, ModelStandIn, Reply
 
 try:
     import pytest_asyncio
@@ -32,4 +37,17 @@ else:
         made.abandon()
 
 
-__all__ = ["supervised"]
+@pytest.fixture
+def model_stand_in() -> Iterator[Callable[..., ModelStandIn]]:
+    """A function that takes a script, or replies, and returns a stand-in for a model's endpoint that listens until the test ends."""
+    from chargehand.testing.standin import ModelStandIn
+
+    with ExitStack() as ending:
+
+        def started(*script: ModelScript | Reply) -> ModelStandIn:
+            return ending.enter_context(ModelStandIn(*script))
+
+        yield started
+
+
+__all__ = ["model_stand_in", "supervised"]
