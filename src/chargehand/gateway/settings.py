@@ -54,6 +54,7 @@ class ToolTable(Table):
     idempotency_argument: str | None = None
     key: list[str] | None = None
     undo: UndoTable | None = None
+    error_means: Literal["not done", "unknown"] = "not done"
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Positive | None = None
     at_once: Annotated[int, Field(ge=1)] | None = None
@@ -129,8 +130,8 @@ class BudgetTable(Table):
 class McpTable(Table):
     """The table ``[mcp]``. Times in seconds."""
 
-    name: str = "chargehand"
-    run: Name | None = None
+    name: Name = "mcp-gateway"
+    session: Name | None = None
     window: Positive = 3600.0
     idle: Positive = 86_400.0
     elicit: bool = True
