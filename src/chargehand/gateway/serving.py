@@ -196,7 +196,7 @@ def _again(ctx: Context) -> Again | None:
 
 
 def _with_meta(result: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    return {**result, "_meta": {**result.get("_meta", {}), **meta}}
+    return {**result, "resultType": "complete", "_meta": {**result.get("_meta", {}), **meta}}
 
 
 def _waits(entry: Waiting) -> str:
