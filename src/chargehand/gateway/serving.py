@@ -12,6 +12,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from chargehand.durable import RunRow, Waiting
 from chargehand.errors import DecisionRefused, RunConflict, UnknownEntry, UnknownRun
@@ -28,6 +29,9 @@ from chargehand.supervisor import Supervisor
 
 RUN, AGAIN, ENTRY = "chargehand/run", "chargehand/again", "chargehand/entry"
 """Keys of `_meta`: the run that is meant, whether a call is an earlier one again, and the entry that a reply is about."""
+
+DECISION = "decision"
+"""The name of the question to a client's user in a reply that asks one."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -80,10 +84,14 @@ class Serving:
         arguments = params.arguments or {}
         whence = self._whence_of(ctx)
         talk = await self._talk(ctx, whence)
+        again = _again(ctx)
+        if params.request_state is not None and params.input_responses:
+            await self._heard_back(ctx, talk, params.request_state, params.input_responses.get(DECISION))
+            again = again or "same"
         with self._desk.request(talk) as waits:
             await self._desk.say(
                 self._supervisor, talk, kind="call", request=waits.id, client=client_of(ctx), tool=tool.name, was=tool.kind,
-                repeatable=tool.repeatable, arguments=arguments, again=_again(ctx), refused=self._refused(tool, arguments),
+                repeatable=tool.repeatable, arguments=arguments, again=again, refused=self._refused(tool, arguments),
             )  # fmt: skip
             result = await self._reply(ctx, talk, waits)
             if waits.answer is None:
@@ -135,7 +143,7 @@ class Serving:
             if not await self._elicited(ctx, talk, waits, entry):
                 if waits.answer is not None:
                     return waits.answer.result
-                return error_result(_waits(entry), **{ENTRY: entry.id})
+                return _asked_back(entry) if self._may_ask_back(ctx, entry) else error_result(_waits(entry), **{ENTRY: entry.id})
 
     # -- people at the client ----------
 
@@ -162,8 +170,26 @@ class Serving:
             question.cancel()
             answered.cancel()
 
+    async def _heard_back(self, ctx: Context, talk: Conversation, state: str, said: Any) -> None:
+        """Take what a client's user decided about an entry of this session, where it came with the call that is sent again."""
+        id, _, digest = state.rpartition(" ")
+        entry = await self._supervisor.journal.entry(id)
+        if entry is None or entry.run_id != talk.run_id or entry.digest != digest or not isinstance(said, types.ElicitResult):
+            return  # it was decided meanwhile, or is another by now: the call itself says what is next
+        decision = _decision(entry, said)
+        if decision is not None and self._is_for_client(ctx, entry):
+            await self._decide(ctx, entry, decision)
+
     def _may_elicit(self, ctx: Context, entry: Waiting) -> bool:
-        if not self._table.elicit or not ctx.session.can_send_request:
+        return ctx.session.can_send_request and self._is_for_client(ctx, entry)
+
+    def _may_ask_back(self, ctx: Context, entry: Waiting) -> bool:
+        """Say whether the client is asked by the reply: in the protocol of 2026-07-28 a server sends no requests."""
+        return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS and self._is_for_client(ctx, entry)
+
+    def _is_for_client(self, ctx: Context, entry: Waiting) -> bool:
+        """Say whether the client's user may decide about an entry, and the client can ask."""
+        if not self._table.elicit:
             return False
         if entry.kind != "approval" and entry.title != UNDECIDED:
             return False
@@ -196,7 +222,7 @@ def _again(ctx: Context) -> Again | None:
 
 
 def _with_meta(result: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    return {**result, "resultType": "complete", "_meta": {**result.get("_meta", {}), **meta}}
+    return {"resultType": "complete", **result, "_meta": {**result.get("_meta", {}), **meta}}
 
 
 def _waits(entry: Waiting) -> str:
@@ -209,6 +235,15 @@ def _waits(entry: Waiting) -> str:
         what, how = f"A person has to decide: {entry.title}", f"chargehand inbox {entry.id}"
     who = "" if entry.role is None else f" (role {entry.role})"
     return f"{what}{who}: {how}. It has not been done. Send the same call again afterwards."
+
+
+def _asked_back(entry: Waiting) -> dict[str, Any]:
+    """Return the reply that has a client ask its user, and send the call again with what was decided."""
+    form = types.ElicitRequestFormParams(message=_message(entry), requested_schema=_form(entry))
+    asks = types.InputRequiredResult(
+        input_requests={DECISION: types.ElicitRequest(params=form)}, request_state=f"{entry.id} {entry.digest}"
+    )
+    return asks.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
 def _cannot(row: RunRow, supervisor: Supervisor) -> str:
