@@ -139,7 +139,8 @@ class Desk:
         for n in range(1, SESSIONS_MAX):
             talk = self.conversation(_numbered(id, n))
             async with talk.lock:
-                if talk.ready or await self._begin(supervisor, session, talk, client):
+                driven = supervisor.carrier is not None and supervisor.carrier.drives(talk.run_id)
+                if (talk.ready and driven) or await self._begin(supervisor, session, talk, client):
                     talk.ready = True
                     return talk
             if not follow:
