@@ -14,7 +14,6 @@ from typing import Any
 from mcp import Client, StdioServerParameters
 
 from chargehand import Approve, Decision, Event, Person, Supervisor, Waiting
-from chargehand.journals.sqlite import SqliteJournal
 
 WORKSHOP = Path(__file__).with_name("workshop.py")
 TOKEN = "wsk-not-to-be-kept-anywhere"
@@ -98,13 +97,9 @@ class House:
 
     async def kill_gateways(self) -> None:
         """Kill every gateway that lives on the journal."""
-        journal = SqliteJournal(str(self.journal))
-        await journal.open()
-        try:
-            for worker in await journal.workers():
+        async with self.people() as people:
+            for worker in await people.journal.workers():
                 os.kill(int(worker.about["pid"]), signal.SIGKILL)
-        finally:
-            await journal.close()
 
     async def asked(self, line: str, times: int = 1) -> None:
         """Return when the workshop has been asked something so often."""
