@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
+from tests.gateway.house import TOKEN, House, text
 
 from chargehand import Reject
-from tests.gateway.house import TOKEN, House, text
 
 pytestmark = [pytest.mark.slow]
 BOTH = pytest.mark.parametrize("mode", ["legacy", "auto"])

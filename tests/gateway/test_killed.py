@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from tests.gateway.house import TOKEN, House, text
 
 from chargehand.supervise.decisions import Answer, NotDone
-from tests.gateway.house import TOKEN, House, text
 
 pytestmark = [pytest.mark.slow]
 MORE = """

@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextvars
 import re
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import BaseModel
 
 from chargehand.errors import CallFailed, ChargehandError, Denied, Failure, NotDone, TimedOut
-from chargehand.gateway.book import Answer, Book, Placed, Said
+from chargehand.gateway.book import Again, Answer, Book, Placed, Said
 from chargehand.gateway.tools import Toolbox
 from chargehand.limits import Budget
 from chargehand.supervise.budgets import spending
@@ -152,9 +152,14 @@ async def _earlier(said: Said, unclear: int | None) -> Answer | None:
         return None
     book = _book.get()
     earlier = book.answer_of(unclear)
-    about = {"tool": said.tool, "arguments": said.arguments, "earlier call": unclear, "its answer": None if earlier is None else earlier.result}
+    about = {
+        "tool": said.tool,
+        "arguments": said.arguments,
+        "earlier call": unclear,
+        "its answer": None if earlier is None else earlier.result,
+    }
     try:
-        word = await ask_human(UNDECIDED, Literal["same", "new"], about=about)
+        word = await ask_human(UNDECIDED, cast(Any, Again), about=about)
     except Denied as denied:
         return Answer(result=error_result(denied.message), at=said.at, failed=True)
     answer = book.answer_of(unclear)

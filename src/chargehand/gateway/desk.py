@@ -187,7 +187,8 @@ class Desk:
     async def say(self, supervisor: Supervisor, talk: Conversation, **what: Any) -> None:
         """Say something to a session's run, and what became of replies with it; returns when it is on disk."""
         table = self.table
-        said = Said(gateway=self.gateway, at=time.time(), window=table.window, idle=table.idle, **talk.marks(), **what)
+        known = {"gateway": self.gateway, "at": time.time(), "window": table.window, "idle": table.idle}
+        said = Said.model_validate(known | talk.marks() | what)
         await supervisor.signal(talk.run_id, SIGNAL, said.model_dump(mode="json", exclude_defaults=True))
 
     async def close(self, supervisor: Supervisor) -> None:

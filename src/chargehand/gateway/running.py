@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from chargehand.durable import Waiting
+from chargehand.errors import BadConfiguration
 from chargehand.gateway.conversation import conversation
 from chargehand.gateway.desk import Desk
 from chargehand.gateway.lines import Line
@@ -19,7 +20,6 @@ from chargehand.gateway.settings import BudgetTable, GatewaySettings
 from chargehand.gateway.stdio import standard_streams
 from chargehand.gateway.tools import Toolbox
 from chargehand.gateway.upstream import Upstream, logger
-from chargehand.errors import BadConfiguration
 from chargehand.limits import Budget
 from chargehand.supervise.definitions import WorkflowDefinition
 from chargehand.supervisor import Supervisor

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -66,7 +66,8 @@ class Serving:
         version: str,
     ) -> None:
         self._supervisor, self._session, self._toolbox, self._desk, self._whence_of = supervisor, session, toolbox, desk, whence_of
-        self.server: Server[Any] = Server(desk.table.name, version=version, on_list_tools=self.list_tools, on_call_tool=self.call_tool)
+        self.server: Server[Any] = Server(desk.table.name, version=version, on_list_tools=self.list_tools)
+        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self.call_tool)
 
     @property
     def _table(self) -> McpTable:
@@ -218,7 +219,7 @@ def _again(ctx: Context) -> Again | None:
     word = (ctx.meta or {}).get(AGAIN)
     if word is not None and word not in get_args(Again):
         raise MCPError(types.INVALID_PARAMS, f'_meta["{AGAIN}"] is "same" or "new", not {word!r}.')
-    return word  # type: ignore[no-any-return]
+    return cast(Again | None, word)
 
 
 def _with_meta(result: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:

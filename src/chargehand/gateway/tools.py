@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types as types
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
+from jsonschema.exceptions import SchemaError, ValidationError  # type: ignore[import-untyped]
+from jsonschema.protocols import Validator  # type: ignore[import-untyped]
+from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 
 from chargehand.contracts import digest_of, injected
 from chargehand.errors import BadConfiguration, NotDone
@@ -81,7 +81,8 @@ class Tool:
 
 
 def _short(error: ValidationError) -> str:
-    return error.message if len(error.message) <= 300 else error.message[:299] + "…"
+    text = str(error.message)
+    return text if len(text) <= 300 else text[:299] + "…"
 
 
 def kind_of(listed: types.Tool, table: ToolTable, trust: bool) -> tuple[Kind, bool, bool]:
@@ -124,7 +125,7 @@ class Toolbox:
                 if tool.name in found:
                     other = found[tool.name].upstream.name
                     raise BadConfiguration(
-                        f"Two servers have a tool {tool.name!r}: {other} and {upstream.name}. Give one of them prefix = \"…\"."
+                        f'Two servers have a tool {tool.name!r}: {other} and {upstream.name}. Give one of them prefix = "…".'
                     )
                 found[tool.name] = tool
         before, self.tools = self.tools, found

@@ -123,7 +123,9 @@ class Upstream:
         except MCPError as error:
             raise self._failed(tool, error) from None
         except ValidationError as error:
-            raise UpstreamLost(f"The server {self.name} answered {tool} with what MCP does not allow: {error.error_count()} findings") from None
+            raise UpstreamLost(
+                f"The server {self.name} answered {tool} with what MCP does not allow: {error.error_count()} findings"
+            ) from None
         if isinstance(result, types.InputRequiredResult):
             raise NotDone(f"{tool} of {self.name} asks for input, which the gateway does not pass on.", permanent=True)
         form = result.model_dump(by_alias=True, mode="json", exclude_none=True, exclude_unset=True)
@@ -214,9 +216,7 @@ class Upstream:
         if settings.url is not None:
             return _over_http(settings.url, settings.headers)
         assert settings.table.command is not None
-        server = StdioServerParameters(
-            command=settings.table.command, args=settings.table.args, env=dict(settings.env), cwd=settings.cwd
-        )
+        server = StdioServerParameters(command=settings.table.command, args=settings.table.args, env=dict(settings.env), cwd=settings.cwd)
         return stdio_client(server, errlog=sys.__stderr__ or sys.stderr)
 
 
