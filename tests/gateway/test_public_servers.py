@@ -48,15 +48,16 @@ async def test_the_guides_gateway_before_a_git_server(tmp_path: Path) -> None:
 
 async def test_what_the_client_would_see_without_the_gateway(tmp_path: Path) -> None:
     """The same server alone answers the same: the gateway changes no result."""
-    subprocess.run(["git", "init", "-q", "-b", "trunk"], cwd=tmp_path, check=True)
-    server = StdioServerParameters(
-        command=sys.executable, args=["-m", "mcp_server_git", "--repository", str(tmp_path)], env=get_default_environment()
-    )
+    repository = tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", "-b", "trunk", str(repository)], check=True)
+    (repository / "new").write_text("1")
+    arguments = ["-m", "mcp_server_git", "--repository", str(repository)]
+    server = StdioServerParameters(command=sys.executable, args=arguments, env=get_default_environment())
     house = House(tmp_path)
-    house.config.write_text(
-        f"[mcp.servers.git]\ncommand = '{sys.executable}'\nargs = ['-m', 'mcp_server_git', '--repository', '.']\ncwd = '.'\n"
-    )
-    here = {"repo_path": str(tmp_path)}
+    house.config.write_text(f"[mcp.servers.git]\ncommand = '{sys.executable}'\nargs = {arguments}\n")
+    here = {"repo_path": str(repository)}
     async with Client(server, mode="legacy") as alone, house.client() as behind:
         first, second = await alone.call_tool("git_status", here), await behind.call_tool("git_status", here)
-    assert first.content == second.content or "gateway.toml" in text(first)
+    assert "new" in text(first)
+    assert first.content == second.content
+    assert first.structured_content == second.structured_content
