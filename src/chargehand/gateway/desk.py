@@ -85,8 +85,12 @@ class Conversation:
     def left(self, entry: Waiting) -> None:
         """Hear that somebody has decided."""
         number = call_at(entry.path)
-        if number is not None and self.entries.get(number) == entry:
+        if number is not None and (known := self.entries.get(number)) is not None and known.id == entry.id:
             del self.entries[number]
+            for waits in self.requests.values():
+                if waits.number == number:
+                    waits.entry = None
+                    waits.changed.set()
 
     # -- what became of replies ----------
 

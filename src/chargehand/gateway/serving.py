@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -32,6 +33,9 @@ RUN, AGAIN, ENTRY = "chargehand/run", "chargehand/again", "chargehand/entry"
 
 DECISION = "decision"
 """The name of the question to a client's user in a reply that asks one."""
+
+DECIDED_SECONDS = 0.3
+"""How long a call that was sent again waits before its client is told that a person is still waited for."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -135,16 +139,24 @@ class Serving:
                 return waits.answer.result
             if row is not None:
                 return error_result(_cannot(row, self._supervisor))
-            if waits.joined and waits.entry is None:
-                continue
             entry = waits.entry
             if entry is None or entry.id in asked:
+                continue
+            if waits.joined and not asked and await self._decided_just_now(waits):
+                waits.changed.set()
                 continue
             asked.add(entry.id)
             if not await self._elicited(ctx, talk, waits, entry):
                 if waits.answer is not None:
                     return waits.answer.result
                 return _asked_back(entry) if self._may_ask_back(ctx, entry) else error_result(_waits(entry), **{ENTRY: entry.id})
+
+    @staticmethod
+    async def _decided_just_now(waits: Request) -> bool:
+        """Give a decision that is on disk the time to be carried out: who sends a call again has often just decided about it."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(waits.changed.wait(), DECIDED_SECONDS)
+        return waits.entry is None or waits.answer is not None
 
     # -- people at the client ----------
 
