@@ -15,13 +15,18 @@ from mcp.client.stdio import get_default_environment
 from tests.gateway.house import House, text
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "mcp.md"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("mcp_server_git") is None, reason="mcp-server-git is not installed"),
-    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
-]
+FILES = shutil.which("mcp-server-filesystem")
+
+pytestmark = [pytest.mark.slow]
+with_git = pytest.mark.skipif(
+    importlib.util.find_spec("mcp_server_git") is None or shutil.which("git") is None, reason="mcp-server-git or git is not installed"
+)
+with_files = pytest.mark.skipif(
+    FILES is None, reason="mcp-server-filesystem (npm: @modelcontextprotocol/server-filesystem) is not on the PATH"
+)
 
 
+@with_git
 async def test_the_guides_gateway_before_a_git_server(tmp_path: Path) -> None:
     """The guide's file serves a repository: status is read, adding needs nobody, a checkout waits for a person, a hidden tool is not there."""
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
@@ -46,6 +51,7 @@ async def test_the_guides_gateway_before_a_git_server(tmp_path: Path) -> None:
         assert "On branch other" in text(await client.call_tool("git_status", here))
 
 
+@with_git
 async def test_what_the_client_would_see_without_the_gateway(tmp_path: Path) -> None:
     """The same server alone answers the same: the gateway changes no result."""
     repository = tmp_path / "repository"
@@ -61,3 +67,25 @@ async def test_what_the_client_would_see_without_the_gateway(tmp_path: Path) -> 
     assert "new" in text(first)
     assert first.content == second.content
     assert first.structured_content == second.structured_content
+
+
+@with_files
+async def test_a_file_system_server_behind_the_gateway(tmp_path: Path) -> None:
+    """Reading is a read; writing over a file, which the server calls destructive, waits for a person and is done once."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one")
+    house = House(tmp_path)
+    house.config.write_text(f"journal = 'work.db'\n[mcp.servers.files]\ncommand = '{FILES}'\nargs = ['{folder}']\n")
+    here = {"path": str(folder / "a.txt")}
+    async with house.client() as client:
+        kinds = {tool.name: (tool.meta or {})["chargehand/kind"] for tool in (await client.list_tools()).tools}
+        assert (kinds["read_text_file"], kinds["write_file"]) == ("read", "final")
+        assert "one" in text(await client.call_tool("read_text_file", here))
+        told = await client.call_tool("write_file", {**here, "content": "two"})
+        assert "chargehand approve" in text(told)
+        assert (folder / "a.txt").read_text() == "one"
+        await house.decide()
+        done = await client.call_tool("write_file", {**here, "content": "two"})
+        assert not done.is_error, text(done)
+        assert (folder / "a.txt").read_text() == "two"
