@@ -88,8 +88,9 @@ FOREIGN_VARIABLES = re.compile(r"CHARGEHAND_(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT(
 TABLES: dict[str, dict[str, str]] = {
     "environments": {"approve": "how much asks a person there"},
     "principals": {"roles": "which roles the person has", "secret": "the hash that `chargehand principal` printed"},
+    "mcp": {"servers": "the MCP servers behind the gateway; `chargehand mcp` checks this table and what is in it"},
 }
-"""Tables of tables: ``[environments.NAME]`` and ``[principals.NAME]``, and the keys of each."""
+"""Tables: ``[environments.NAME]`` and ``[principals.NAME]`` and the keys of each, and ``[mcp]``, which the gateway reads itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Settings:
     redact: tuple[str, ...] = DEFAULT_REDACT
     chain_key_given: str | None = field(default=None, repr=False)
     principals: Mapping[str, Principal] = field(default_factory=dict)
+    mcp: Mapping[str, Any] = field(default_factory=dict, repr=False)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -202,7 +204,7 @@ def settings_from(
         if origins.get("chain_key_file") == BY_KEY["chain_key_file"].variable:
             raise BadConfiguration(f"{CHAIN_KEY} and {BY_KEY['chain_key_file'].variable} are both set. Set one of them.")
         values["chain_key_given"] = variables[CHAIN_KEY]
-    return Settings(**values, principals=_principals(file, document), file=file, origins=origins)
+    return Settings(**values, principals=_principals(file, document), mcp=_mcp(file, document), file=file, origins=origins)
 
 
 # -- the file ----------
@@ -335,6 +337,13 @@ def _principals(file: Path | None, document: Mapping[str, Any]) -> dict[str, Pri
             raise BadConfiguration(f"{where}.secret is no hash of a secret. `chargehand principal {name}` prints one.")
         found[name] = Principal(name, frozenset(roles), secret)
     return found
+
+
+def _mcp(file: Path | None, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    table = document.get("mcp", {})
+    if not isinstance(table, dict):
+        raise BadConfiguration(f"{file}: 'mcp' is no table. Write [mcp].")
+    return table
 
 
 def _tables(file: Path | None, document: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,7 @@ from chargehand.cli.safe import as_json, one_line, plain, redacted
 from chargehand.cli.ways import quoted
 from chargehand.config import Settings, settings_from
 from chargehand.durable import Journal as JournalPort
+from chargehand.durable import Waiting
 from chargehand.errors import BadConfiguration, DecisionRefused
 from chargehand.journals.sqlite_look import refuse_foreign
 from chargehand.starting import refuse_no_journal_at
@@ -143,6 +144,7 @@ class Invocation:
         work: bool,
         signs: bool = False,
         journal: JournalPort | None = None,
+        on_waiting: Callable[[str, Waiting], None] | None = None,
     ) -> Supervisor:
         """Return a supervisor of these settings, on a journal that is open already when one is given.
 
@@ -161,6 +163,7 @@ class Invocation:
             pace=settings.pace(),
             journal=journal,
             chain_key=settings.chain_key() if work or signs else b"",
+            on_waiting=on_waiting,
         )
 
     @asynccontextmanager
