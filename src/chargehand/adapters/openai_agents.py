@@ -304,6 +304,8 @@ async def _run(definition: AgentDefinition[..., Any], crew: _Crew, config: RunCo
         raise ModelFailed(f"The model of {definition.name} refused to answer: {error.refusal}") from error
     except ModelBehaviorError as error:
         raise Rejected(f"{definition.name} gave nothing that fits: {error.message}", mode="SYS-schema") from error
+    except Rejected as error:  # by a gate on a hand-off, or half an answer: of this attempt, not of a call that it made
+        raise Rejected(error.message, mode=error.mode) from None
     except _TRIPPED as error:
         raise Rejected(f"A guardrail of {definition.name} tripped: {error}") from error
     except UserError as error:

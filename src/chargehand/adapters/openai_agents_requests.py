@@ -8,16 +8,28 @@ from typing import Any
 
 from agents.items import TResponseInputItem, TResponseStreamEvent
 from agents.models.interface import ModelTracing
+from openai import OpenAIError
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseOutputItem
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from agents import AgentOutputSchemaBase, FunctionTool, Handoff, Model, ModelProvider, ModelResponse, ModelSettings, Tool, Usage
+from agents import (
+    AgentOutputSchemaBase,
+    FunctionTool,
+    Handoff,
+    Model,
+    ModelBehaviorError,
+    ModelProvider,
+    ModelResponse,
+    ModelSettings,
+    Tool,
+    Usage,
+)
 from chargehand.adapters.asking import Answer, ask
 from chargehand.adapters.prices import price_of
 from chargehand.adapters.prompting import refusal_of
-from chargehand.errors import ModelFailed
+from chargehand.errors import ModelFailed, Rejected
 
 _ITEMS: TypeAdapter[list[Any]] = TypeAdapter(list[ResponseOutputItem])
 _USAGE: TypeAdapter[Usage] = TypeAdapter(Usage)
@@ -61,6 +73,8 @@ class JournaledModel(Model):
                     conversation_id=None,
                     prompt=prompt,
                 )
+            except ModelBehaviorError as error:
+                raise _broken_off(self.name, error) from error
             except Exception as error:
                 refused = refusal_of(self.name, error)
                 if refused is None:
@@ -105,8 +119,11 @@ class JournaledProvider(ModelProvider):
         self.inner = inner
 
     def get_model(self, model_name: str | None) -> Model:
-        """Return a model by its name."""
-        return JournaledModel(self.inner.get_model(model_name), model_name)
+        """Return a model by its name. Raises `ModelFailed` where its client cannot be made, as without a key."""
+        try:
+            return JournaledModel(self.inner.get_model(model_name), model_name)
+        except OpenAIError as error:
+            raise ModelFailed(f"The model {model_name or 'by default'} cannot be asked: {error}") from error
 
 
 def _refuse_state(previous_response_id: str | None, conversation_id: str | None, input: str | list[TResponseInputItem]) -> None:
@@ -119,6 +136,15 @@ def _refuse_state(previous_response_id: str | None, conversation_id: str | None,
             f"The conversation is kept on the server ({' and '.join(kept)}), where a run that is resumed cannot take it up again. "
             "Leave that out: the crew's conversation comes from the journal."
         )
+
+
+def _broken_off(model: str, error: ModelBehaviorError) -> Exception:
+    """Return in our words that a response ended before its end; why it did is in the message alone."""
+    if "content_filter" in error.message:
+        return ModelFailed(f"The model {model} refused to answer: {error.message}")
+    if "max_output_tokens" in error.message:
+        return Rejected(f"The answer of the model {model} gave nothing that fits: {error.message}", mode="SYS-schema")
+    return ConnectionError(f"The model {model} gave no answer that can be read: {error.message}")
 
 
 def plain(value: Any) -> Any:
