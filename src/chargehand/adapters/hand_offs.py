@@ -12,7 +12,7 @@ from typing import Any
 from agents.items import HandoffCallItem, HandoffOutputItem
 
 from agents import HandoffInputData, ItemHelpers
-from chargehand.adapters.openai_agents_requests import plain
+from chargehand.adapters.prompting import plain
 from chargehand.errors import Rejected
 from chargehand.supervise.bodies import Body
 from chargehand.supervise.call import current_body

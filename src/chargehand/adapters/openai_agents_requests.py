@@ -12,7 +12,6 @@ from openai import OpenAIError
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseOutputItem
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from agents import (
     AgentOutputSchemaBase,
@@ -28,7 +27,7 @@ from agents import (
 )
 from chargehand.adapters.asking import Answer, ask
 from chargehand.adapters.prices import price_of
-from chargehand.adapters.prompting import refusal_of
+from chargehand.adapters.prompting import plain, refusal_of
 from chargehand.errors import ModelFailed, Rejected
 
 _ITEMS: TypeAdapter[list[Any]] = TypeAdapter(list[ResponseOutputItem])
@@ -145,10 +144,6 @@ def _broken_off(model: str, error: ModelBehaviorError) -> Exception:
     if "max_output_tokens" in error.message:
         return Rejected(f"The answer of the model {model} gave nothing that fits: {error.message}", mode="SYS-schema")
     return ConnectionError(f"The model {model} gave no answer that can be read: {error.message}")
-
-
-def plain(value: Any) -> Any:
-    return to_jsonable_python(value, fallback=lambda other: type(other).__qualname__)
 
 
 def _settings(settings: ModelSettings) -> dict[str, Any]:

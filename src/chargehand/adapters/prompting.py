@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import create_model
+from pydantic import BaseModel, create_model
+from pydantic_core import to_jsonable_python
 
 from chargehand.contracts import MISSING
 from chargehand.errors import BudgetExhausted, Failure, InvalidInput, ModelFailed, NotDone
@@ -44,6 +45,17 @@ def prompt_of(definition: AgentDefinition[..., Any], values: Mapping[str, Any], 
     return prompt
 
 
+def plain(value: Any) -> Any:
+    """Return a value as JSON, for an identity: a class by its schema, what has no JSON form by the name of its type."""
+    return to_jsonable_python(value, fallback=_named)
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, type):
+        return value.model_json_schema() if issubclass(value, BaseModel) else value.__qualname__
+    return type(value).__qualname__
+
+
 # -- tools ----------
 
 
@@ -67,22 +79,41 @@ class Told(Exception):
 
 async def used(definition: Definition[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Call a read, effect or agent as a model asks for it, and return its result as JSON. Raises `Unfit` and `Told`."""
-    try:
-        call: Call[Any] = Call(definition, definition.contract.from_record(arguments))
-    except InvalidInput as unfit:
-        raise Unfit(str(unfit)) from unfit
+    call = _call(definition, arguments)
     try:
         return definition.contract.result.to_json(await call)
-    except BudgetExhausted:
-        raise
     except Failure as failure:
-        raise Told(f"{failure.code}: {failure.message}") from failure
+        raise _told(failure) from failure
+
+
+def _call(definition: Definition[..., Any], arguments: Mapping[str, Any]) -> Call[Any]:
+    try:
+        return Call(definition, definition.contract.from_record(arguments))
+    except InvalidInput as unfit:
+        raise Unfit(str(unfit)) from unfit
+
+
+def _told(failure: Failure) -> Exception:
+    """Return what becomes of a failed call: the model is told; what no model may get around ends the attempt."""
+    return failure if isinstance(failure, BudgetExhausted) else Told(f"{failure.code}: {failure.message}")
 
 
 async def used_as_text(definition: Definition[..., Any], arguments: Mapping[str, Any]) -> str:
     """Call a tool and return what the model is told of it: the result as JSON (a text as it is), or why there is none."""
     try:
         return text_of(await used(definition, arguments))
+    except (Unfit, Told) as said:
+        return str(said)
+
+
+def used_from_thread(definition: Definition[..., Any], arguments: Mapping[str, Any]) -> str:
+    """Do what `used_as_text` does from a thread of the body's own."""
+    try:
+        call = _call(definition, arguments)
+        try:
+            return text_of(definition.contract.result.to_json(call.wait()))
+        except Failure as failure:
+            raise _told(failure) from failure
     except (Unfit, Told) as said:
         return str(said)
 
