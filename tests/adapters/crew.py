@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+import warnings
 from typing import Any
 
 from chargehand import Supervisor, agent, give_up, read, workflow
@@ -25,6 +26,12 @@ def answering(framework: str) -> Any:
         adapter = importlib.import_module("chargehand.adapters.openai_agents")
         second = sdk.Agent(name="second", model="stand-in", tools=[adapter.tool_of(price)])
         return sdk.Agent(name="first", model="stand-in", handoffs=[second])
+    if framework == "langgraph":
+        adapter = importlib.import_module("chargehand.adapters.langgraph")
+        model = adapter.journaled(importlib.import_module("langchain_openai").ChatOpenAI(model="stand-in"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("langgraph.prebuilt").create_react_agent(model, [adapter.tool_of(price)])
     return "openai-chat:stand-in"
 
 

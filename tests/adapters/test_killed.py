@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chargehand.testing.standin import ModelStandIn, Reply, calls, fails, gives
+from chargehand.testing.standin import ModelStandIn, Reply, calls, fails, gives, says
 
 pytestmark = [pytest.mark.slow]
 CREW = Path(__file__).with_name("crew.py")
@@ -24,6 +24,7 @@ def lookup(n: int) -> Reply:
 CONVERSATIONS: dict[str, tuple[list[Reply], Reply, int]] = {
     "pydantic_ai": ([lookup(n) for n in range(6)], calls(("final_result", {"response": 90})), 6),
     "openai_agents": ([calls(("transfer_to_second", {})), *(lookup(n) for n in range(5))], gives({"response": 75}), 5),
+    "langgraph": ([lookup(n) for n in range(6)], says("90"), 6),
 }
 """By framework: six answers before the kill, the seventh, and how many prices were looked up in them."""
 
