@@ -3,9 +3,9 @@
     python -m benchmarks.adapters [--requests 40] [--rounds 5]
 
 A conversation of so many requests, each but the last with one tool call, is held by the framework alone and as the body of a supervised agent,
-with its journal in memory and in a file. `bare` is what a request takes without us, `+ memory` and `+ file` what the adapter and the journal
-add to one: the time within our model that is not within the framework's. In a file that is two commits, the reservation before the request
-and the answer after it. The endpoint is `chargehand.testing.standin` in a process of its own: it is no model, and answers at once, so the
+with its journal in memory and in a file. `bare` is what a request takes without us; `adapter` is what the adapter does with one (its identity,
+the answer's form), `+ memory` and `+ file` that and the engine with its two commits, the reservation before the request and the answer after it:
+the time within our model that is not within the framework's. The endpoint is `chargehand.testing.standin` in a process of its own: it is no model, and answers at once, so the
 ratios are far worse than any that a real model would show.
 """
 
@@ -95,11 +95,15 @@ def langgraph_parts(url: str) -> tuple[Bare, Any]:
 
 
 MODELS = {
-    "pydantic-ai": ((pydantic_adapter.JournaledModel, "request"), (OpenAIChatModel, "request")),
-    "openai-agents": ((openai_agents_requests.JournaledModel, "get_response"), (agents.OpenAIChatCompletionsModel, "get_response")),
-    "langgraph": ((langgraph.JournaledChat, "_agenerate"), (ChatOpenAI, "_agenerate")),
+    "pydantic-ai": ((pydantic_adapter.JournaledModel, "request"), (OpenAIChatModel, "request"), (pydantic_adapter, "ask")),
+    "openai-agents": (
+        (openai_agents_requests.JournaledModel, "get_response"),
+        (agents.OpenAIChatCompletionsModel, "get_response"),
+        (openai_agents_requests, "ask"),
+    ),
+    "langgraph": ((langgraph.JournaledChat, "_agenerate"), (ChatOpenAI, "_agenerate"), (langgraph, "ask")),
 }
-"""By framework: the adapter's model and the framework's own, each with what is called for a request."""
+"""By framework: the adapter's model, the framework's own, and the durable call between the two, each with what is called for a request."""
 
 FRAMEWORKS = {"pydantic-ai": pydantic_ai_parts, "openai-agents": openai_agents_parts, "langgraph": langgraph_parts}
 
@@ -146,9 +150,10 @@ class Watched:
 
     def __init__(self, name: str) -> None:
         self.outer: list[float] = []
+        self.middle: list[float] = []
         self.inner: list[float] = []
-        (ours, our_method), (theirs, their_method) = MODELS[name]
-        self._put = [(ours, our_method, self.outer), (theirs, their_method, self.inner)]
+        (ours, our_method), (theirs, their_method), (asking, ask) = MODELS[name]
+        self._put = [(ours, our_method, self.outer), (theirs, their_method, self.inner), (asking, ask, self.middle)]
 
     def __enter__(self) -> Watched:
         self._before = [(kind, method, getattr(kind, method)) for kind, method, _ in self._put]
@@ -177,20 +182,25 @@ async def measure(name: str, requests: int, rounds: int, folder: Path) -> None:
     server = Server(folder / "script.json", conversation(requests))
     asked: dict[str, list[float]] = {"bare": [], "memory": [], "file": []}
     own: dict[str, list[float]] = {"bare": [], "memory": [], "file": []}
+    adapter: list[float] = []
     for number in range(rounds + 1):  # the first round warms up
         for kind in asked:
             server.start()
             bare, model = FRAMEWORKS[name](server.url)
-            run = bare if kind == "bare" else supervised_run(model, str(folder / f"{number}.db") if kind == "file" else ":memory:")
+            run = bare if kind == "bare" else supervised_run(model, str(folder / f"{number}.db") if kind == "file" else "memory:")
             with Watched(name) as watched:
                 said = await run()
             assert said == "done", said
             server.stop()
             if number:
                 asked[kind] += watched.inner
+                adapter += [outer - middle for outer, middle in zip(watched.outer, watched.middle, strict=False)]
                 own[kind] += [outer - inner for outer, inner in zip(watched.outer, watched.inner, strict=False)]
     bare_ms, memory_ms, file_ms = (statistics.median(found) * 1000 for found in (asked["bare"], own["memory"], own["file"]))
-    print(f"{name:14} {bare_ms:10.2f} {memory_ms:10.2f} {file_ms:10.2f} {1 + memory_ms / bare_ms:10.2f} {1 + file_ms / bare_ms:10.2f}")
+    adapter_ms = statistics.median(adapter) * 1000
+    print(
+        f"{name:14} {bare_ms:10.2f} {adapter_ms:10.2f} {memory_ms:10.2f} {file_ms:10.2f} {1 + memory_ms / bare_ms:10.2f} {1 + file_ms / bare_ms:10.2f}"
+    )
 
 
 def main() -> None:
@@ -202,7 +212,7 @@ def main() -> None:
     agents.set_tracing_disabled(True)
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     print(f"{given.rounds} conversations of {given.requests} requests each; medians in ms a request; ratios to the bare request")
-    print(f"{'':14} {'bare':>10} {'+ memory':>10} {'+ file':>10} {'ratio':>10} {'ratio':>10}")
+    print(f"{'':14} {'bare':>10} {'adapter':>10} {'+ memory':>10} {'+ file':>10} {'ratio':>10} {'ratio':>10}")
     for name in FRAMEWORKS:
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(measure(name, given.requests, given.rounds, Path(folder)))

@@ -138,7 +138,7 @@ class JournaledChat(BaseChatModel):
         **options: Any,
     ) -> ChatResult:
         asked, heard = self._asked(messages, stop, options), _heard.get()
-        key = (_task(), digest_of(asked))
+        key = (_task(), asked)
         known, form = (False, None) if heard is None else heard.again(key)
         if not known:
             form = await ask(self.model_name, asked, self._live(messages, stop, options), tokens_at_most=_tokens(self.inner))
@@ -154,7 +154,7 @@ class JournaledChat(BaseChatModel):
         **options: Any,
     ) -> ChatResult:
         asked, heard = self._asked(messages, stop, options), _heard.get()
-        key = (_task(), digest_of(asked))
+        key = (_task(), asked)
         known, form = (False, None) if heard is None else heard.again(key)
         if not known:
             form = ask_from_thread(self.model_name, asked, self._live(messages, stop, options), tokens_at_most=_tokens(self.inner))
@@ -162,9 +162,9 @@ class JournaledChat(BaseChatModel):
                 heard.said[key].append(form)
         return _result(form)
 
-    def _asked(self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]) -> Any:
-        """Return what an answer depends on. Messages have ids that differ each time."""
-        return [[plain(message.model_dump(exclude={"id"})) for message in messages], stop, plain(options), plain(self._identifying_params)]
+    def _asked(self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]) -> str:
+        """Return the digest of what an answer depends on. Messages have ids that differ each time."""
+        return digest_of([[plain(message, without={"id"}) for message in messages], stop, plain(options), plain(self._identifying_params)])
 
     def _live(self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]) -> Live:
         async def live() -> Answer:
@@ -220,7 +220,7 @@ def _answer(model: str, result: ChatResult) -> Answer:
     if "content_filter" in str([result.generations[0].generation_info, message.response_metadata]):
         raise ModelFailed(f"The model {model} refused to answer: its provider's content filter stopped it.")
     form = {
-        "said": [[plain(given.message.model_dump()), plain(given.generation_info)] for given in result.generations],
+        "said": [[plain(given.message), plain(given.generation_info)] for given in result.generations],
         "output": plain(result.llm_output),
     }
     used: Any = message.usage_metadata if isinstance(message, AIMessage) else None

@@ -45,9 +45,12 @@ def prompt_of(definition: AgentDefinition[..., Any], values: Mapping[str, Any], 
     return prompt
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON, for an identity: a class by its schema, what has no JSON form by the name of its type."""
-    return to_jsonable_python(value, fallback=_named)
+def plain(value: Any, *, without: set[str] | None = None) -> Any:
+    """Return a value as JSON, for an identity: a class by its schema, what has no JSON form by the name of its type.
+
+    `without` are fields of it that do not count.
+    """
+    return to_jsonable_python(value, exclude=without, fallback=_named)
 
 
 def _named(value: Any) -> Any:
