@@ -173,12 +173,13 @@ class Codec:
     def check(self, value: Any) -> Any:
         """Return the value as its type; raise pydantic's `ValidationError` when it does not fit.
 
-        Raises `Unserialisable` for a generator, an open file and their like: reading one uses it up.
+        Raises `Unserialisable` for a generator, an open file and their like: reading one uses it up; and for a secret, which would
+        be written as asterisks and handed on as such.
         """
         if type(value) is self.annotation and self.scalar:
             return value
         if self.loose:
-            _refuse_iterators(value, self.where)
+            _refuse_unwritable(value, self.where)
         return self.adapter.validate_python(value)
 
     def to_json(self, value: Any) -> Any:
@@ -220,23 +221,28 @@ class Codec:
         return self.adapter.json_schema()
 
 
+_SECRETS = (SecretStr, SecretBytes, Secret)
+
+
 def _takes_anything(annotation: Any) -> bool:
     """Say whether values of any type may come under an annotation."""
     return annotation is Any or annotation is object or any(_takes_anything(part) for part in get_args(annotation))
 
 
-def _refuse_iterators(value: Any, where: str) -> None:
-    """Raise `Unserialisable` where a value can be read only once: what is written would not be what is handed on."""
+def _refuse_unwritable(value: Any, where: str) -> None:
+    """Raise `Unserialisable` where what is written would not be what is handed on: a value that can be read only once, a secret."""
+    if isinstance(value, _SECRETS) or (isinstance(value, BaseModel) and _holds_secret(type(value), set())):
+        raise Unserialisable(f"{where} is a secret ({type(value).__name__}) and would be written to the journal. Make it a Resource.")
     if isinstance(value, Iterator):
         raise Unserialisable(
             f"{where} cannot be written to the journal: {_short(value)} gives what it holds only once. Give a list of it, or read the file."
         )
     if isinstance(value, (list, tuple)):
         for item in value:
-            _refuse_iterators(item, where)
+            _refuse_unwritable(item, where)
     elif isinstance(value, dict):
         for item in value.values():
-            _refuse_iterators(item, where)
+            _refuse_unwritable(item, where)
 
 
 def _mended(error: Exception) -> str:
@@ -271,7 +277,7 @@ def _short(value: Any, limit: int = 120) -> str:
 
 def _holds_secret(annotation: Any, seen: set[Any]) -> bool:
     kind = get_origin(annotation) or annotation
-    if isinstance(kind, type) and issubclass(kind, (SecretStr, SecretBytes, Secret)):
+    if isinstance(kind, type) and issubclass(kind, _SECRETS):
         return True
     try:
         if annotation in seen:

@@ -14,7 +14,7 @@ How a name is read:
 4. Names that fit nothing, or fit two possible bases, are *unknown* (None), and unknown counts as the producer's own family. So do
    hosted names behind which the seller changes the model (``sonar``, ``composer``, ``openrouter/auto``).
 
-To mend the table: add a row with where it is from, and the names to `tests/test_families.py`. A row too many lets a judge pass that
+To mend the table: add a row with where it is from, and the names to `tests/core/test_family_names.py`. A row too many lets a judge pass that
 should not; a row too few only asks for a declaration.
 """
 

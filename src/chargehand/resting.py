@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from chargehand.core.history import History
@@ -65,11 +66,19 @@ async def _has_timer(supervisor: Supervisor, row: RunRow) -> bool:
 
 
 def signals_waited_for(events: Sequence[Event]) -> list[str]:
-    """Return the names of the signals that a run waits for, as far as its record says."""
+    """Return the names of the signals that a run waits for, as far as its record says.
+
+    One that came and was kept is not waited for any more, although a run that is parked has not taken it.
+    """
     waits: dict[str, str] = {}
+    kept: Counter[str] = Counter()
     for event in events:
         if event.type == "signal.wanted":
             waits[event.path] = str(event.payload.get("want"))
         elif event.type in ("signal.received", "signal.expired"):
             waits.pop(event.path, None)
-    return sorted(set(waits.values()))
+        if event.type == "signal.kept":
+            kept[str(event.payload["name"])] += 1
+        elif "kept" in event.payload:
+            kept[str(event.payload["kept"])] -= 1
+    return sorted(Counter(waits.values()) - kept)

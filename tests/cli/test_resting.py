@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chargehand import Approval, Rate, Retry, effect, gather, read, sleep, wait_signal, workflow
-from chargehand.resting import moves_on
+from chargehand.resting import moves_on, signals_waited_for
 from chargehand.testing import Supervised
 
 DOWN: list[Exception] = []
@@ -85,3 +85,38 @@ async def test_a_run_rests_when_time_does_not_move_it_on(supervised: Supervised,
     if flow is not waits_for_a_person_and_a_rate:  # out of memory, only the nearer of the two is known
         await supervised.unload()
         assert await moves_on(supervised.supervisor, await run.row()) == goes_on
+
+
+@workflow(name="resting.diverges")
+async def waits_for_a_word_and_a_number(first: str) -> str:
+    await asked_for(ARGUMENT[0])
+    return f"{await wait_signal('word', str)} {await wait_signal('number', int)}"
+
+
+@read
+async def asked_for(what: str) -> str:
+    return what
+
+
+ARGUMENT = ["as recorded"]
+
+
+async def test_a_signal_that_was_kept_is_not_asked_for_again(supervised: Supervised) -> None:
+    """A run that is parked has not taken its signal; who is told to send it once more would answer the next question unasked."""
+    ARGUMENT[:] = ["as recorded"]
+    run = await supervised.start(waits_for_a_word_and_a_number("x"))
+    await supervised.rest()
+    assert signals_waited_for(await run.events()) == ["word"]
+    ARGUMENT[:] = ["changed"]
+    await supervised.restart()
+    await supervised.signal(run, "word", "hello")
+    await supervised.rest()
+    assert await run.reason() == "diverged"
+    assert signals_waited_for(await run.events()) == []
+    ARGUMENT[:] = ["as recorded"]
+    await supervised.resume(run)
+    await supervised.rest()
+    assert signals_waited_for(await run.events()) == ["number"]
+    await supervised.signal(run, "word", "a second one")
+    await supervised.rest()
+    assert signals_waited_for(await run.events()) == ["number"]

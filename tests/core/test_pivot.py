@@ -60,15 +60,23 @@ def test_a_scope_that_is_still_rolling_back_is_made_anew() -> None:
     assert again(history, 99, ["s/failed"]) == ["s!rollback", "s/e", "s/failed"]
 
 
+def test_a_scope_whose_rollback_has_not_begun_has_undone_nothing() -> None:
+    """It was only asked for: what was undone before this failure stays undone."""
+    history = folded(*made("s/e"), *undone("s/e"), ("run.rolling_back", "", {}))
+    history.call("s!rollback")
+    assert again(history, 4, ["s/failed"]) == ["s!rollback", "s/failed"]
+
+
 def test_an_effect_of_an_agent_is_made_anew_with_its_agent() -> None:
     """The body asks for it again; alone it could not be made."""
     history = folded(
         ("agent.released", "g.1/a", {"v": 1}),
-        *made("g.1/a/order~1.1", "g.1/b"),
+        ("agent.released", "a", {"v": 1}),
+        *made("g.1/a/order~1.1", "g.1/b", "a/order~1.1"),
         ("run.rolling_back", "", {}),
-        *undone("g.1/a/order~1.1", "g.1/b"),
+        *undone("g.1/a/order~1.1", "g.1/b", "a/order~1.1"),
     )
-    assert again(history, 4, ["x"]) == ["g.1/a", "g.1/b", "x"]
+    assert again(history, 6, ["x"]) == ["a", "g.1/a", "g.1/b", "x"]
 
 
 RUN = [*made("e"), ("run.rolling_back", "", {"from": ["failed"]}), *undone("e")]

@@ -124,7 +124,7 @@ async def helper(what: str, feedback: Feedback | None = None) -> str:
     return f"helped {await charge(f'{what} helped')}"
 
 
-@agent(role="Says yes.", family="b", name="yes-sayer")
+@agent(role="Says yes.", family="d", name="yes-sayer")
 async def yes_sayer(output: str) -> bool:
     return True
 

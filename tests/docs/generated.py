@@ -131,7 +131,7 @@ GROUPS: dict[str, str] = {
     "limits": "Budget spending Spending AtOnce Rate Breaker",
     "telemetry": "RunLogFilter",
     "errors": (
-        "ChargehandError Failure Rejected CallFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
+        "ChargehandError Failure Rejected CallFailed ModelFailed TimedOut DeadLettered Denied KeyConflict OutOfRole BudgetExhausted DeadlinePassed "
         "RunFailed RunCancelled RunRests BranchesFailed NotDone DefinitionError UnsafeRetry Monoculture OutsideRun InvalidInput RunConflict "
         "UnknownRun UnknownEntry DecisionRefused JournalError"
     ),

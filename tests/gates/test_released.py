@@ -38,6 +38,8 @@ def test_nothing_is_copied_before_a_gate_looks() -> None:
     assert dict(released) == {"a": 1, "b": 2} == released, "what is released later is not seen"
     assert [one.path for one in facts] == ["a"]
     assert facts == [ReleasedFact(Fact("s", "x", 1), "a")]
+    assert [facts == other for other in ([], "another thing", 7)] == [False] * 3
+    assert (repr(released), repr(facts)) == (repr({"a": 1, "b": 2}), repr(list(facts)))
     assert (releases.read, asked) == (1, [1])
 
 

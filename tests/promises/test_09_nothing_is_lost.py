@@ -199,6 +199,7 @@ async def test_changed_code_parks_a_run_and_the_old_code_frees_it(supervised: Su
     assert (await run.status(), await run.reason()) == ("parked", "diverged")
     (entry,) = await run.waiting()
     assert "reserve" in str(entry.shows)
+    assert entry.title.endswith(parked(2).full_name)
     assert shop.sent == ["room"]
     assert (await run.history())[: len(before)] == before
     await supervised.restart([parked(4)])
@@ -281,3 +282,14 @@ async def test_who_watches_the_inbox_hears_of_entering_and_leaving() -> None:
         await supervised.cancel(broken)
         await supervised.rest()
     assert heard == [("entered", "letter"), ("left", "letter"), ("entered", "broken"), ("left", "broken")]
+
+
+async def test_who_watches_the_inbox_hears_what_the_list_shows() -> None:
+    """The entry that the callback is given is the one that is listed, with its run and its environment."""
+    heard: list[Any] = []
+    async with Supervised(on_waiting=lambda what, entry: heard.append(entry)) as supervised:
+        opened(supervised).failing = [ConnectionRefusedError("closed")] * 2
+        run = await supervised.start(books())
+        await supervised.advance(600)
+        assert [entry.kind for entry in heard] == ["letter"]
+        assert heard == await run.waiting()

@@ -12,6 +12,7 @@ import pytest
 
 import chargehand
 from chargehand.errors import CallFailed, Failure, failure_from_record
+from chargehand.supervise.modelled import ADAPTER
 
 from .conftest import Command, change
 
@@ -45,11 +46,27 @@ EXECUTING_ATTRIBUTES = {
     "execve",
     "execvp",
 }
-IMPORTING = {"cli/loading.py": {"import_module"}}
-"""The one place that imports by name: what the operator named on the command line or in the configuration."""
-TALKING = {"socket", "http", "urllib", "ssl", "smtplib", "ftplib", "requests", "httpx", "opentelemetry", "subprocess", "multiprocessing"}
+IMPORTING = {"cli/loading.py", "supervise/modelled.py"}
+"""What imports by name: what the operator named on the command line or in the configuration; and the one adapter, whose name is fixed."""
+TALKING = {
+    "socket",
+    "http",
+    "urllib",
+    "ssl",
+    "smtplib",
+    "ftplib",
+    "requests",
+    "httpx",
+    "opentelemetry",
+    "subprocess",
+    "multiprocessing",
+    "uvicorn",
+}
+H11 = "uvicorn.protocols.http.h11_impl"
 NAMES_ONLY = {("failures.py", "socket"), ("failures.py", "ssl")}
 """Imported for the names of their exceptions."""
+LISTENING = {("testing/standin/server.py", "socket"), ("testing/standin/server.py", "uvicorn"), ("testing/standin/server.py", H11)}
+"""The test kit's stand-in for a model, which listens on loopback while a test uses it and connects to nothing."""
 SPANS = {("supervise/telemetry.py", name) for name in ("opentelemetry", "opentelemetry.context", "opentelemetry.trace")}
 SPANS |= {("supervisor.py", "opentelemetry.trace")}
 """OpenTelemetry's API, which sends nothing: an application that wants spans brings what sends them."""
@@ -89,7 +106,7 @@ def test_nothing_deserialises_by_executing() -> None:
     assert found + [(path, name) for path, name in names if name in EXECUTING_CALLS] == []
 
 
-def test_modules_are_imported_by_name_in_one_place() -> None:
+def test_modules_are_imported_by_name_in_two_places() -> None:
     """`importlib` is used where the command line's own words are looked up, and nowhere a journal, a letter or a model is read."""
     found = {
         path
@@ -97,14 +114,15 @@ def test_modules_are_imported_by_name_in_one_place() -> None:
         for name in imported(tree)
         if name.split(".")[0] in ("importlib", "imp", "pkgutil", "zipimport")
     }
-    assert found == set(IMPORTING)
+    assert found == IMPORTING
     calls = {
         (path, name)
         for path, tree in trees().items()
         for name in called(tree)
         if name.lstrip(".") in ("import_module", "exec_module", "load_module")
     }
-    assert calls == {("cli/loading.py", ".import_module")}
+    assert calls == {(path, ".import_module") for path in IMPORTING}
+    assert ADAPTER == "chargehand.adapters.pydantic_ai"
 
 
 def test_nothing_is_sent_anywhere() -> None:
@@ -116,7 +134,16 @@ def test_nothing_is_sent_anywhere() -> None:
         for name in imported(tree)
         if name.split(".")[0] in TALKING
     }
-    assert found - NAMES_ONLY - SPANS == set()
+    assert found - NAMES_ONLY - SPANS - LISTENING == set()
+    assert found >= LISTENING
+
+
+def test_the_stand_in_only_listens() -> None:
+    """The one module that opens a socket takes an address of loopback and connects to nobody."""
+    tree = trees()["testing/standin/server.py"]
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("socket.")}
+    assert used == {"socket.create_server(('127.0.0.1', 0))"}
+    assert not {".connect", ".connect_ex", ".create_connection", ".open_connection"} & set(called(tree))
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from chargehand.config import Principal, hash_secret, settings_from
 from chargehand.contracts import Contract
 from chargehand.errors import BadConfiguration, SecretArgument
 from chargehand.starting import journal_at
+from chargehand.testing import Supervised
 
 from .conftest import KEY, Command
 
+SHOWN: list[Any] = []
 LIVE = "sk-live-4711-do-not-show"
 
 
@@ -94,13 +96,34 @@ async def transfer(amount: int, idempotency_key: str = injected(), bank: Bank = 
 
 @step
 async def hides(value: Any) -> str:
-    return type(value).__name__
+    SHOWN.append(value)
+    return "shown"
+
+
+class Account(BaseModel):
+    token: SecretStr
+
+
+@workflow(name="security.hides")
+async def hides_one(which: int) -> str:
+    return await hides([SecretStr(LIVE), {"deep": [SecretStr(LIVE)]}, Account(token=SecretStr(LIVE))][which])
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+async def test_a_secret_under_any_is_refused_before_anything_is_called(supervised: Supervised, which: int) -> None:
+    """One that comes where anything may come is refused like a declared one: it would be recorded, and handed on, as asterisks."""
+    SHOWN.clear()
+    run = await supervised.start(hides_one(which))
+    await supervised.rest()
+    (entry,) = await supervised.waiting()
+    assert entry.kind == "broken"
+    assert "Make it a Resource" in entry.shows["error"]
+    assert (SHOWN, await run.history()) == ([], ["run.started", "run.parked"])
 
 
 @workflow(name="security.secrets")
 async def pays(amount: int) -> str:
     await balance()
-    await hides(SecretStr(LIVE))
     local = SecretStr(LIVE)
     first = await transfer(amount)
     if amount > 5:

@@ -1,4 +1,4 @@
-"""``python -m tests.simulation --seeds A..B [--show SEED]``: live seeds, and tell one of them."""
+"""``python -m tests.simulation --seeds A..B [--show SEED] [--how file limits]``: live seeds, and tell one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import time
 
 from .finding import found
-from .planted import PLANTED
+from .planted import PLANTED, PLANTED_ON_FILE
 from .simulate import simulate
 
 
@@ -18,15 +18,19 @@ def main() -> int:
     parser.add_argument("--show", type=int, metavar="SEED", help="tell everything that happens in one seed")
     parser.add_argument("--planted", metavar="NAME", help="how many seeds it takes to find a planted fault; 'all' for each of them")
     parser.add_argument("--digests", action="store_true", help="print the digest of each seed's journal and story")
+    parser.add_argument(
+        "--how", default=[], nargs="*", choices=["file", "limits"], help="on a SQLite file; with budgets, rates and breakers"
+    )
     given = parser.parse_args()
+    how = tuple(given.how)
     if given.planted is not None:
-        return plant(given.planted)
+        return plant(given.planted, *how)
     if given.show is not None:
-        return show(given.show)
+        return show(given.show, *how)
     first, _, last = given.seeds.partition("..")
     bad, began, events, steps = 0, time.perf_counter(), 0, 0
     for number in range(int(first), int(last)):
-        outcome = simulate(number)
+        outcome = simulate(number, *how)
         if given.digests:
             print(number, outcome.journal, hashlib.sha256("\n".join(outcome.story).encode()).hexdigest()[:16])
         events, steps = events + outcome.events, steps + outcome.steps
@@ -41,9 +45,9 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def show(number: int) -> int:
+def show(number: int, *how: str) -> int:
     """Tell one seed."""
-    outcome = simulate(number)
+    outcome = simulate(number, *how)
     print(f"seed {number}\n{outcome.faults}\n")
     print("\n".join(outcome.story))
     print(f"\n{outcome.runs}\njournal {outcome.journal}")
@@ -52,11 +56,11 @@ def show(number: int) -> int:
     return 1 if outcome.wrong else 0
 
 
-def plant(name: str) -> int:
+def plant(name: str, *how: str) -> int:
     """Tell how many seeds it takes to find a planted fault."""
     missed = 0
-    for one in PLANTED if name == "all" else name.split("; "):
-        began, there = time.perf_counter(), found(one)
+    for one in (PLANTED_ON_FILE if "file" in how else PLANTED) if name == "all" else name.split("; "):
+        began, there = time.perf_counter(), found(one, *how)
         missed += there is None
         said = "NOT FOUND" if there is None else f"found after {there.seeds} seeds, in seed {there.seed}: {there.wrong[:200]}"
         print(f"{one}: {said} ({time.perf_counter() - began:.1f} s)", flush=True)

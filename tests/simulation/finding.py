@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .planted import planted
+from .planted import PLANTED, PLANTED_ON_FILE, planted
 from .simulate import simulate
 
 SEEDS_MAX = 500
@@ -22,13 +22,14 @@ class Found:
     wrong: str
 
 
-def found(name: str) -> Found | None:
-    """Return in which of 500 seeds a planted fault is found first: with it something is wrong, without it nothing."""
+def found(name: str, *how: str) -> Found | None:
+    """Return in which of 500 seeds, lived so, a planted fault is found first: with it something is wrong, without it nothing."""
+    among = PLANTED_ON_FILE if "file" in how else PLANTED
     first = FIRST_SEED.get(name, 0)
     seeds = range(first, first + SEEDS_MAX)
     for count, seed in enumerate(seeds, 1):
-        with planted(name):
-            outcome = simulate(seed)
-        if outcome.wrong and not simulate(seed).wrong:
+        with planted(name, among):
+            outcome = simulate(seed, *how)
+        if outcome.wrong and not simulate(seed, *how).wrong:
             return Found(count, seed, outcome.wrong[0])
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,14 +13,16 @@ from chargehand.core import effect_life
 from chargehand.core.history import History
 from chargehand.durable import Census, Commit
 from chargehand.failures import Classified, classify
-from chargehand.journals import memory
+from chargehand.journals import memory, sqlite, sqlite_batches
+from chargehand.journals import sqlite_statements as sql
+from chargehand.journals.writer import Writer
 from chargehand.supervise import approvals, effects, kept, mail, rungs, saga, steps
 from chargehand.supervise.effects import Work
 from chargehand.supervise.log import Part, RunLog, Standing
 from chargehand.supervise.matching import Matching
 from chargehand.supervise.run import RunDriver
 
-from .processes import SimulatedJournal
+from .processes import SimulatedJournal, Travelling
 
 Change = tuple[Any, str, Any]
 """Of what, which name, and what it becomes."""
@@ -298,13 +300,81 @@ PLANTED: dict[str, Callable[[], list[Change]]] = {
 """Every planted fault by what goes wrong."""
 
 
+# -- in the journal that is shipped ----------
+
+
+def _said_otherwise(name: str, part: str, instead: str) -> Callable[[], list[Change]]:
+    """Return a change of a part of one statement."""
+
+    def changes() -> list[Change]:
+        statement: str = getattr(sql, name)
+        assert part in statement, f"{name} has no {part!r}"
+        return [(sql, name, statement.replace(part, instead))]
+
+    return changes
+
+
+def _epoch_ignored() -> list[Change]:
+    original = sqlite_batches._move
+
+    def move(cursor: Any, commit: Commit, records: Any) -> None:
+        original(cursor, replace(commit, epoch=cursor.execute(sql.EPOCH, (commit.run,)).fetchall()[0][0]), records)
+
+    return [(sqlite_batches, "_move", move)]
+
+
+def _silent_is_dead_on_file() -> list[Change]:
+    original = sqlite.SqliteJournal.census
+
+    async def census(self: Any, silent_after: float) -> Census:
+        known = await original(self, silent_after)
+        return Census(known.gone | known.silent, frozenset())
+
+    return [(sqlite.SqliteJournal, "census", census)]
+
+
+def _key_taken_by_force_on_file() -> list[Change]:
+    async def key(self: Any, environment: str, tool: str, key: str) -> Any:
+        return None
+
+    return [(sqlite_batches, "may_take", lambda take, row, run_id: True), (Travelling, "key", key)]
+
+
+def _one_refused_all_refused() -> list[Change]:
+    original = Writer._do
+
+    def do(self: Any, job: Any, *, savepoint: bool) -> None:
+        original(self, job, savepoint=savepoint)
+        if job.error is not None and not job.alone:
+            self._roll_back()
+            self._begin()
+
+    return [(Writer, "_do", do)]
+
+
+PLANTED_ON_FILE: dict[str, Callable[[], list[Change]]] = {
+    "the epoch is ignored": _epoch_ignored,
+    "a take-over keeps the epoch": _said_otherwise("TAKE_RUN", "epoch = epoch + 1", "epoch = epoch"),
+    "all mail is folded at once": _said_otherwise("FOLD_MAIL", "id = ? AND", "? IS NOT NULL AND"),
+    "mail that came meanwhile wakes nobody": _said_otherwise("SETTLE_DUE", " AND NOT EXISTS (SELECT 1 FROM mailbox WHERE run = ?1)", ""),
+    "mail wakes nobody": _said_otherwise("MAKE_DUE", "due = 0.0", "due = due"),
+    "what a leaving worker was at is not due": _said_otherwise(
+        "DISMISS", "iif(status = 'running' OR status = 'rolling back', 0.0, due)", "due"
+    ),
+    "one refusal takes its group with it": _one_refused_all_refused,
+    "a business key is taken by force": _key_taken_by_force_on_file,
+    "the silent count as dead": _silent_is_dead_on_file,
+}
+"""Every fault planted in the SQLite journal, by what goes wrong."""
+
+
 _INHERITED = object()
 
 
 @contextmanager
-def planted(name: str) -> Iterator[None]:
+def planted(name: str, among: Mapping[str, Callable[[], list[Change]]] = PLANTED) -> Iterator[None]:
     """Have the engine make a mistake."""
-    changes = PLANTED[name]()
+    changes = among[name]()
     before = [(owner, attribute, vars(owner).get(attribute, _INHERITED)) for owner, attribute, _ in changes]
     for owner, attribute, value in changes:
         setattr(owner, attribute, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -21,6 +21,9 @@ from .programs import WORKFLOWS
 from .services import Services
 
 logging.getLogger("chargehand").setLevel(logging.CRITICAL + 1)
+
+WORK_SECONDS = 600.0
+"""How long a transactional effect may take here."""
 
 
 class Watcher:
@@ -57,7 +60,7 @@ class Stage:
     def __init__(self, loop: SeededLoop, dice: Random, faults: Faults, services: Services) -> None:
         self.loop, self.dice, self.faults, self.services = loop, dice, faults, services
         self.clock = SimulatedClock(loop)
-        self.journal = MemoryJournal(self.clock, work_seconds=600.0)
+        self.journal: Any = self._journal()
         self.watcher = Watcher()
         self.healed = False
         self.points = 0
@@ -67,10 +70,57 @@ class Stage:
         self.told: Callable[[str], None] = lambda line: None
         loop.rested = self._rested
 
+    # -- the journal that all of them share ----------
+
+    def _journal(self) -> Any:
+        return MemoryJournal(self.clock, work_seconds=WORK_SECONDS)
+
+    def view(self, process: Process | None) -> Any:
+        """Return one process's view of the journal; the office is nobody's."""
+        return SimulatedJournal(self, process)
+
+    def begin(self, process: Process) -> Coroutine[Any, Any, None]:
+        """Return what a process begins with."""
+        return process.carrier.start()
+
+    def row(self, number: int) -> RunRow:
+        """Return a run's row."""
+        row: RunRow = self.journal._store.runs[number].row
+        return row
+
+    def tables(self) -> Any:
+        """Return what may be asked for the tables of transactional effects."""
+        return self.journal._store.tables
+
+    def business_keys(self) -> list[KeyRow]:
+        """Return every business key."""
+        return list(self.journal._store.keys.values())
+
+    def contents(self) -> Iterator[str]:
+        """Yield everything that is in the journal."""
+        store = self.journal._store
+        for run in store.runs.values():
+            yield repr(run.row)
+            for event in run.events:
+                yield repr(event.record)
+        for part in (store.chain, store.keys, store.mail, store.waiting):
+            yield repr(part)
+
+    def vanish(self, worker: str) -> None:
+        """Have a worker be gone, as by SIGKILL."""
+        self.journal.vanish(worker)
+
+    def over(self) -> None:
+        """Let go of what was opened: the seed is over."""
+
+    # -- faults ----------
+
     def point(self, process: Process | None, name: str, path: str) -> None:
         """Pass a point at which the process may die, or after which it may stand still. The office (None) does neither."""
         if process is not None and process.place.dead:
             raise Death
+        if process is not None and name == "before intent":
+            self.services.limits.begins(process.place, path)
         if self.healed or process is None:
             return
         self.points += 1
@@ -109,12 +159,15 @@ class Stage:
         return [process for process in self.processes if not process.place.dead and not process.left]
 
 
-class SimulatedJournal(MemoryJournal):
-    """One process's view of the journal: answers take time, appends may be refused, the dead are not answered."""
+class Travelling:
+    """What one process sees of a journal: answers take time, appends may be refused, the dead are not answered.
 
-    def __init__(self, stage: Stage, process: Process | None) -> None:
-        super().__init__(stage.clock, beside=stage.journal, work_seconds=600.0)
-        self._stage, self._process = stage, process
+    Put before a journal among the bases of a class. `_tells`: the watcher is told here of what the journal has done.
+    """
+
+    _stage: Stage
+    _process: Process | None
+    _tells = True
 
     async def _travel(self) -> None:
         stage = self._stage
@@ -133,13 +186,7 @@ class SimulatedJournal(MemoryJournal):
         if refusal == "before":
             stage.told(f"{process.place.name}: the journal refuses {named}")
             raise JournalError("No room for the journal.")
-        stage.watcher.appending(commit)
-        try:
-            records = await super().append(commit)
-        except BaseException as error:
-            stage.watcher.refused(commit, error)
-            raise
-        stage.watcher.appended(commit, records)
+        records = await self._carried_out(commit)
         if refusal == "lost":
             stage.told(f"{process.place.name}: the answer to {named} is lost")
             raise JournalError("The answer is lost.")
@@ -151,11 +198,16 @@ class SimulatedJournal(MemoryJournal):
         stage.watcher.answered(process.place, commit, records)
         return records
 
+    async def _carried_out(self, commit: Commit) -> Sequence[Record]:
+        records: Sequence[Record] = await super().append(commit)  # type: ignore[misc]
+        return records
+
     async def create(self, runs: Sequence[NewRun], owner: str | None) -> list[Created]:
         """Create runs."""
         await self._travel()
         made = await super().create(runs, owner)
-        self._stage.watcher.created(runs, owner, made)
+        if self._tells:
+            self._stage.watcher.created(runs, owner, made)
         self._stage.point(self._process, "after create", "")
         await self._travel()
         return made
@@ -164,7 +216,8 @@ class SimulatedJournal(MemoryJournal):
         """Leave mail."""
         await self._travel()
         ids = await super().post(mail)
-        self._stage.watcher.posted(mail, ids)
+        if self._tells:
+            self._stage.watcher.posted(mail, ids)
         await self._travel()
         return ids
 
@@ -172,7 +225,8 @@ class SimulatedJournal(MemoryJournal):
         """Claim runs."""
         await self._travel()
         claims = await super().claim(owner, now=now, census=census, **which)
-        self._stage.watcher.claimed(owner, claims, now, census)
+        if self._tells:
+            self._stage.watcher.claimed(owner, claims, now, census)
         if claims:
             self._stage.point(self._process, "after claim", "")
         await self._travel()
@@ -230,7 +284,27 @@ class SimulatedJournal(MemoryJournal):
         """Withdraw the worker."""
         await self._travel()
         await super().dismiss(owner)
-        self._stage.watcher.dismissed(owner)
+        if self._tells:
+            self._stage.watcher.dismissed(owner)
+
+
+class SimulatedJournal(Travelling, MemoryJournal):
+    """One process's view of the journal in memory."""
+
+    def __init__(self, stage: Stage, process: Process | None) -> None:
+        super().__init__(stage.clock, beside=stage.journal, work_seconds=WORK_SECONDS)
+        self._stage, self._process = stage, process
+
+    async def _carried_out(self, commit: Commit) -> Sequence[Record]:
+        watcher = self._stage.watcher
+        watcher.appending(commit)
+        try:
+            records = await super()._carried_out(commit)
+        except BaseException as error:
+            watcher.refused(commit, error)
+            raise
+        watcher.appended(commit, records)
+        return records
 
 
 class SimulatedCarrier(EmbeddedCarrier):
@@ -264,7 +338,7 @@ class Process:
         self.left = False
         self.freeze_for = 0.0
         faults = stage.faults
-        self.supervisor = supervisor_of(stage, SimulatedJournal(stage, self), stage.clock)
+        self.supervisor = supervisor_of(stage, stage.view(self), stage.clock)
         pace = Pace(poll=faults.poll, lease=10.0, silent_after=60.0, keep_loaded=faults.keep_loaded)
         self.supervisor.site.silent_after = pace.silent_after - pace.lease
         self.supervisor.site.crash_point = lambda point, path: stage.point(self, point, path)
@@ -273,14 +347,14 @@ class Process:
 
     def start(self) -> None:
         """Begin to work."""
-        self.place.spawn(self.carrier.start())
+        self.place.spawn(self.stage.begin(self))
 
     def die(self) -> None:
         """End as by SIGKILL: nothing of it runs any more, and what it had sent arrives now or never."""
         self.stage.loop.kill(self.place)
         self.stage.services.cut_off(self.place)
         if self.supervisor.site.worker:
-            self.stage.journal.vanish(self.supervisor.site.worker)
+            self.stage.vanish(self.supervisor.site.worker)
 
     async def leave(self) -> None:
         """Leave in good order."""
@@ -288,10 +362,10 @@ class Process:
         self.left = True
 
 
-def supervisor_of(stage: Stage, journal: MemoryJournal, clock: Clock) -> Supervisor:
+def supervisor_of(stage: Stage, journal: Any, clock: Clock) -> Supervisor:
     """Return a supervisor that does not work."""
     resources: Sequence[Resource[Any]] = [Resource(Services, lambda: stage.services)]
     return Supervisor("memory:", WORKFLOWS, work=False, clock=clock, journal=journal, resources=resources)
 
 
-__all__ = ["Process", "SimulatedCarrier", "SimulatedJournal", "Stage", "Watcher", "supervisor_of"]
+__all__ = ["Process", "SimulatedCarrier", "SimulatedJournal", "Stage", "Travelling", "Watcher", "supervisor_of"]

@@ -28,6 +28,7 @@ from chargehand import (
     workflow,
 )
 
+from .limited import BUDGET, ferry, metered, toll
 from .team import AGENTS
 from .tools import TOOLS, search, think
 
@@ -54,6 +55,15 @@ async def simulated_undoing(program: dict[str, Any]) -> list[str]:
     return trace
 
 
+@workflow(name="simulated, thrifty", budget=BUDGET)
+async def simulated_thrifty(program: dict[str, Any]) -> list[str]:
+    """The same, with a bound on what it may spend."""
+    trace: list[str] = []
+    _trace.set(trace)
+    await played(program, program.get("suffix", ""))
+    return trace
+
+
 @workflow(name="branch")
 async def branch(node: dict[str, Any], suffix: str) -> str:
     """A part of a program as a scope of its own."""
@@ -61,7 +71,7 @@ async def branch(node: dict[str, Any], suffix: str) -> str:
     return "branch"
 
 
-WORKFLOWS: list[Any] = [simulated, simulated_undoing, branch]
+WORKFLOWS: list[Any] = [simulated, simulated_undoing, simulated_thrifty, branch]
 
 
 def _saw(text: str) -> None:
@@ -90,6 +100,11 @@ async def _think(node: Node, suffix: str) -> None:
 async def _effect(node: Node, suffix: str) -> None:
     ref = node["ref"] if node.get("shared") else node["ref"] + suffix
     _saw(await TOOLS[node["tool"]](ref, node["amount"]))
+
+
+async def _limited(node: Node, suffix: str) -> None:
+    ref = node["ref"] + suffix
+    _saw(await (toll(ref, node["amount"]) if node["who"] == "toll" else {"metered": metered, "ferry": ferry}[node["who"]](ref)))
 
 
 async def _agent(node: Node, suffix: str) -> None:
@@ -171,6 +186,7 @@ _NODES: dict[str, Callable[[Node, str], Any]] = {
     "think": _think,
     "effect": _effect,
     "agent": _agent,
+    "limited": _limited,
     "gather": _gather,
     "nested": _nested,
     "try": _try,
@@ -195,9 +211,11 @@ _FINAL = ("wire", "announce")
 
 
 class Author:
-    """Writes the programs of one seed. `finals`: how likely a run has final effects at all."""
+    """Writes the programs of one seed. `finals`: how likely a run has final effects at all; `limited`: how likely a leaf is a call
+    that a budget, a rate or a breaker bounds."""
 
-    def __init__(self, dice: Random, run: str, *, size: int, finals: float = 0.3) -> None:
+    def __init__(self, dice: Random, run: str, *, size: int, finals: float = 0.3, limited: float = 0.0) -> None:
+        self.limited = limited
         self.dice, self.run, self.left = dice, run, size
         self.names = 0
         self.finals = dice.random() < finals
@@ -258,6 +276,8 @@ class Author:
 
     def _leaf(self) -> Node:
         dice = self.dice
+        if self.limited and dice.random() < self.limited:
+            return {"do": "limited", "who": dice.choice(["metered", "ferry", "toll"]), "ref": self.ref(), "amount": dice.randint(1, 99)}
         match dice.choices([name for name, _ in _LEAVES], [weight for _, weight in _LEAVES])[0]:
             case "effect":
                 return self.effect()

@@ -86,6 +86,7 @@ class Services:
     lied: set[str] = field(default_factory=set)
     healed: bool = False
     forgets_after: Callable[[str], float | None] = lambda tool: None
+    limits: Any = None
 
     def __post_init__(self) -> None:
         self._net: Counter[tuple[str, str]] = Counter()

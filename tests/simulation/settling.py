@@ -75,7 +75,7 @@ async def _check_journal(runs: dict[str, Run], stage: Stage, complain: Callable[
         if any(count != 1 for count in run.heard.values()):
             complain(f"{run.id} heard {run.heard}")
     await journal.verify_chain()
-    held = [key for key in journal._store.keys.values() if key.state == "held"]
+    held = [key for key in stage.business_keys() if key.state == "held"]
     if all(run.ended for run in runs.values()):
         for key in held:
             stands = [

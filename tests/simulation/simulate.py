@@ -18,16 +18,19 @@ from chargehand import starting
 from chargehand.durable import Census, Claimed, Commit, Created, NewMail, NewRun
 from chargehand.errors import ChargehandError, JournalError
 from chargehand.events import Record
+from chargehand.journals import workers
 from chargehand.supervise import gates
 
 from .faults import Death, Faults, faults_of
+from .limited import Limits
 from .loop import Place, SeededLoop
 from .model_effects import EffectRules
 from .model_journal import JournalModel
 from .model_runs import RunModel
+from .on_file import FileStage
 from .people import People, now_and_then
-from .processes import Process, SimulatedJournal, Stage, Watcher, supervisor_of
-from .programs import Author, simulated, simulated_undoing
+from .processes import Process, Stage, Watcher, supervisor_of
+from .programs import Author, simulated, simulated_thrifty, simulated_undoing
 from .services import Request, Services
 from .settling import check_end
 from .tools import KINDS
@@ -52,6 +55,7 @@ class Outcome:
     runs: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     events: int = 0
+    how: str = ""
 
 
 class Models(Watcher):
@@ -60,12 +64,12 @@ class Models(Watcher):
     def __init__(self, seed: _Seed) -> None:
         self.seed = seed
         stage = seed.stage
-        self.journal = JournalModel(seed.complain, self._alive, lambda number: stage.journal._store.runs[number].row)
+        self.journal = JournalModel(seed.complain, self._alive, stage.row)
         self.rules = EffectRules(seed.complain, seed.services, self._entries, lambda: stage.clock.set_back)
         self.runs = RunModel(
             seed.complain,
             self.rules,
-            lambda number: stage.journal._store.runs[number].row.owner,
+            lambda number: stage.row(number).owner,
             lambda due: stage.clock.now() - max(due, seed.calm_since),
         )
         seed.services.sent = self.sent
@@ -74,7 +78,7 @@ class Models(Watcher):
         return any(process.supervisor.site.worker == worker for process in self.seed.stage.living)
 
     def _entries(self, ref: str) -> int:
-        tables = self.seed.stage.journal._store.tables
+        tables = self.seed.stage.tables()
         try:
             return len(list(tables.execute("SELECT 1 FROM entries WHERE ref = ?", (ref,))))
         except Exception:  # nobody has made the table yet
@@ -137,7 +141,8 @@ class Models(Watcher):
 class _Seed:
     """The parts of one seed."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, kind: type[Stage], limited: bool) -> None:
+        self.limited = limited
         self.dice = Random(f"simulation {number}")
         self.faults = faults_of(self.dice)
         self.outcome = Outcome(number, self.faults)
@@ -146,9 +151,10 @@ class _Seed:
         self.services = Services(self.loop, f"services {number}", faults.trouble, faults.lies)
         self.services.forgets_after = lambda tool: KINDS[tool].remembers + self.stage.clock.set_back
         self.services.complain = self.complain
-        self.stage = Stage(self.loop, Random(f"latency {number}"), faults, self.services)
+        self.stage = kind(self.loop, Random(f"latency {number}"), faults, self.services)
         self.stage.told = self.told
         self.models = Models(self)
+        self.services.limits = Limits(self.complain, self.loop.time, self.models.runs.runs.get)
         self.stage.watcher = self.models
         self.hired = 0
         self.calm_since = math.inf
@@ -174,7 +180,9 @@ class _Seed:
 
     async def live(self) -> None:
         """Live from the first run to the last end."""
-        self.office = supervisor_of(self.stage, SimulatedJournal(self.stage, None), self.stage.clock)
+        await self.stage.journal.open()
+        self.office = supervisor_of(self.stage, self.stage.view(None), self.stage.clock)
+        await self.office.journal.open()
         self.people = People(self.stage, self.office, Random(f"people {self.outcome.seed}"))
         for _ in range(self.faults.workers):
             self.hire()
@@ -202,9 +210,10 @@ class _Seed:
     async def _start(self, index: int, id: str) -> None:
         """Start a run, at a worker or at the office; who does not hear of it asks again."""
         dice = Random(f"start {self.outcome.seed} {index}")
-        author = Author(dice, id, size=dice.randint(2, 7))
+        author = Author(dice, id, size=dice.randint(6, 14) if self.limited else dice.randint(2, 7), limited=0.6 if self.limited else 0.0)
         program = author.program()
         definition = simulated_undoing if dice.random() < 0.2 else simulated
+        definition = simulated_thrifty if self.limited else definition
         await asyncio.sleep(dice.choice([0.0, 0.0, 5.0, 90.0]))
         options: dict[str, Any] = {"deadline": self.faults.deadline, "by": "p0"}
         living = [process for process in self.stage.living if process.supervisor.site.worker and not process.place.frozen]
@@ -300,13 +309,9 @@ class _Seed:
 
     def digest(self) -> str:
         """Return the SHA-256 of every byte in the journal."""
-        store, found = self.stage.journal._store, hashlib.sha256()
-        for run in store.runs.values():
-            found.update(repr(run.row).encode())
-            for event in run.events:
-                found.update(repr(event.record).encode())
-        for part in (store.chain, store.keys, store.mail, store.waiting):
-            found.update(repr(part).encode())
+        found = hashlib.sha256()
+        for part in self.stage.contents():
+            found.update(part.encode())
         return found.hexdigest()
 
 
@@ -326,6 +331,7 @@ def determined(number: int) -> Iterator[None]:
     """Replace what is drawn and measured outside of the ports, and keep the garbage collector from ending anything early."""
     places: list[tuple[Any, str, Any]] = [
         (starting, "secrets", _Drawn(Random(f"runs {number}"))),
+        (workers, "secrets", _Drawn(Random(f"workers {number}"))),
         (gates, "perf_counter", lambda: 0.0),
     ]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
@@ -349,14 +355,20 @@ def determined(number: int) -> Iterator[None]:
             gc.enable()
 
 
-def simulate(number: int) -> Outcome:
-    """Live one seed and say what was found."""
+def simulate(number: int, *how: str) -> Outcome:
+    """Live one seed and say what was found. `how`: "file" has it lived on a SQLite file, instead of a journal in memory; "limits" has
+    its runs be bounded by budgets, rates and breakers."""
     with determined(number):
-        return _lived(number)
+        outcome = _lived(number, STAGES["file" in how], "limits" in how)
+    outcome.how = f"--how {' '.join(how)} " if how else ""
+    return outcome
 
 
-def _lived(number: int) -> Outcome:
-    seed = _Seed(number)
+STAGES: dict[bool, type[Stage]] = {False: Stage, True: FileStage}
+
+
+def _lived(number: int, kind: type[Stage], limited: bool) -> Outcome:
+    seed = _Seed(number, kind, limited)
     outcome, loop = seed.outcome, seed.loop
     try:
         loop.run_until_complete(seed.live())
@@ -370,5 +382,6 @@ def _lived(number: int) -> Outcome:
     outcome.runs = {run.id: run.ended or "?" for run in seed.models.runs.runs.values()}
     outcome.events = sum(run.seq for run in seed.models.runs.runs.values())
     loop.kept.clear()
+    seed.stage.over()
     loop.close()
     return outcome

@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "fee": Kind(remembers=900.0, lookup=True),
     "parcel": Kind(keyed=False, lookup=True, undo_keyed=False),
     "rent": Kind(votes=1, above=50),
+    "toll": Kind(),
 }
 
 

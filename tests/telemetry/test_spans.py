@@ -130,7 +130,7 @@ class Provider(TracerProvider, Tracer):
 async def take_back(what: str, idempotency_key: str = injected()) -> None: ...
 
 
-async def find(what: str) -> str:
+async def find() -> str:
     raise NotDone("not there")
 
 
@@ -154,6 +154,11 @@ async def put(what: str) -> str:
 
 
 LOST: list[str] = []
+
+
+@effect(undo=take_back, lookup=find, retry=Retry(attempts=2, first=60, jitter=False))
+async def lose(idempotency_key: str = injected()) -> str:
+    raise ConnectionResetError(SECRET)
 
 
 @gate(detects="FM-1.1")
@@ -184,6 +189,11 @@ async def fails(what: str) -> str:
 @workflow
 async def waits(what: str) -> str:
     return await put(what)
+
+
+@workflow
+async def loses() -> str:
+    return await lose()
 
 
 @pytest.fixture
@@ -243,6 +253,19 @@ async def test_a_failed_run_and_its_undo(provider: Provider) -> None:
     root = provider.named("invoke_workflow fails")
     assert (root.failed, root.attributes["error.type"], root.attributes["chargehand.run.status"]) == (True, "rejected", "failed")
     assert provider.tree() == [("invoke_workflow fails", ("execute_tool put",), ("chargehand.undo put",))]
+    assert provider.named("chargehand.undo put").attributes["chargehand.path"] == "put"
+
+
+async def test_a_look_up_of_a_rollback(provider: Provider) -> None:
+    """It is a span of its own, at the path of the effect that it asks about."""
+    async with Supervised([loses], tracer_provider=provider) as supervised:
+        run = await supervised.start(loses())
+        await supervised.rest()
+        assert "look_up" not in str(provider.tree())
+        await supervised.cancel(run)
+        assert await run.ended() == "cancelled"
+    looked = provider.named("chargehand.look_up lose")
+    assert (looked.attributes["chargehand.path"], looked.attributes["error.type"]) == ("lose", "not-done")
 
 
 async def test_what_waits_for_a_person_is_on_the_runs_span(provider: Provider) -> None:

@@ -189,6 +189,9 @@ async def test_effects_are_told_with_their_undos(supervised: Supervised) -> None
     assert books.lines == ["charge 3", "refund r3"]
     with pytest.raises(AssertionError, match=r"undo charge"):
         await supervised.assert_effects(run, ["charge"])
+    for wrong in (charge(3), ("charge", 3), 7):
+        with pytest.raises(TypeError, match="names no effect"):
+            await supervised.assert_effects(run, [wrong, "undo charge"])
 
 
 @pytest.mark.parametrize("point", POINTS)

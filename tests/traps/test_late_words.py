@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chargehand import Approve, AtOnce, Retry, Supervisor, agent, effect, give_up, injected, reassign, sleep, workflow
+from chargehand import (
+    Approve,
+    AtOnce,
+    DidNotHappen,
+    Failure,
+    Person,
+    Reject,
+    Retry,
+    Supervisor,
+    agent,
+    effect,
+    give_up,
+    injected,
+    reassign,
+    sleep,
+    workflow,
+)
 from chargehand.durable import Commit, NewMail
 from chargehand.testing import Supervised
 
@@ -110,6 +126,50 @@ async def is_copied() -> str:
     await first()
     await sleep(3600)
     return "copied"
+
+
+PEOPLE: dict[str, Callable[[], Awaitable[None]]] = {}
+
+
+async def look_slowly(what: str) -> str:
+    """Fail at first; then have a person decide, and answer while that is being written."""
+    LOOKS.append("look")
+    if len(LOOKS) == 1:
+        raise RuntimeError("the look-up is down")
+    await PEOPLE["decides"]()
+    await OPEN["door"].wait()
+    return what
+
+
+@effect(undo=take_back, lookup=look_slowly, key=lambda call: call.what, retry=Retry(attempts=1))
+async def lost_by_key(what: str) -> str:
+    raise RuntimeError("reset")
+
+
+@effect(final=True, approve=False, lookup=look_slowly, key=lambda call: call.what, retry=Retry(attempts=1))
+async def lost_for_good(what: str) -> str:
+    raise RuntimeError("reset")
+
+
+@agent(role="Leaves its call behind.", uses=[lost_by_key, lost_for_good], ladder=[give_up()])
+async def leaves(which: str) -> str:
+    async def one() -> None:
+        await (lost_for_good if which == "final" else lost_by_key)(which)
+
+    leaving = asyncio.ensure_future(one())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    leaving.cancel()
+    raise ValueError("this attempt breaks")
+
+
+@workflow
+async def drops(which: str) -> str:
+    try:
+        return await leaves(which)
+    except Failure:
+        await sleep(3600)
+        return "dropped"
 
 
 async def keep() -> None:
@@ -216,6 +276,39 @@ async def test_what_was_written_as_the_rollback_began_is_not_sent(tmp_path: Path
         types = [event.type for event in await run.events()]
     assert SENT == ["again"]
     assert types[-4:] == ["run.rolling_back", "effect.again", "effect.did_not_happen", "run.cancelled"]
+
+
+@pytest.mark.parametrize("which", ["undoable", "final"])
+async def test_a_word_that_is_written_as_a_look_up_ends(supervised: Supervised, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    """What the look-up found came too late for the journal. The person's word counts, and whoever looked it up goes on."""
+    journal = supervised.supervisor.journal
+    append = journal.append
+
+    async def slow(commit: Commit) -> Any:
+        done = await append(commit)
+        if any(record.type == "effect.did_not_happen" for record in commit.records):
+            OPEN["door"].set()
+            for _ in range(20):
+                await asyncio.sleep(0)
+        return done
+
+    async def decides() -> None:
+        (entry,) = await supervised.supervisor.waiting(kinds=["doubt"])
+        await supervised.supervisor.decide(entry, DidNotHappen(), by=Person("eve"))
+
+    PEOPLE["decides"] = decides
+    monkeypatch.setattr(journal, "append", slow)
+    run = await supervised.start(drops(which))
+    await supervised.rest()
+    if which == "final":
+        await supervised.decide("escalation", Reject("no"))
+    assert await run.result() == "dropped"
+    (told,) = [event for event in await run.events() if event.path.startswith("leaves/") and event.type.startswith(("effect.d", "undo"))][
+        1:
+    ]
+    assert (told.type, told.payload["by"]["id"]) == ("effect.did_not_happen", "eve")
+    assert LOOKS == ["look", "look"]
+    assert SENT == []
 
 
 @pytest.mark.parametrize(

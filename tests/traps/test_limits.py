@@ -25,6 +25,7 @@ from chargehand import (
     retry,
     workflow,
 )
+from chargehand.supervise.gauges import PLACE_POLL_SECONDS
 from chargehand.testing import Supervised
 from chargehand.testing.clock import JumpingClock
 
@@ -410,16 +411,48 @@ async def fails_after_put() -> str:
 
 
 async def test_an_undo_that_waits_for_a_place_is_not_begun() -> None:
-    """A process that dies while an undo waits has not begun it: nobody is asked whether it happened."""
-    async with sparing(at_once=AtOnce(1)) as supervised:
+    """It holds: a process that leaves it, or dies, while it waits has not begun it. Nobody is asked whether it happened."""
+    async with sparing(at_once=AtOnce(1, per=lambda call: "the client")) as supervised:
         CLOCK[:] = [supervised.clock]
         blocking = await supervised.start(blocks())
         undoing = await supervised.start(fails_after_put())
         await supervised.rest()
         assert (await undoing.status(), CALLS) == ("rolling back", [])
         assert "undo.intended" not in [event.type for event in await undoing.events()]
+        due = (await undoing.row()).due
+        assert due == supervised.clock.now() + PLACE_POLL_SECONDS
+        await supervised.unload()
+        assert (await undoing.row()).owner is None
         await supervised.crash()
         with pytest.raises(Rejected):
             await undoing.result()
         assert await blocking.result() == "free"
     assert CALLS == ["undo later"]
+
+
+@effect(undo=close, lookup=found, retry=Retry(attempts=2, first=60, jitter=False))
+async def put_unclearly(what: str, idempotency_key: str = injected()) -> str:
+    raise ConnectionResetError("peer")
+
+
+@workflow
+async def leaves_a_doubt() -> str:
+    return await put_unclearly("later")
+
+
+async def test_a_look_up_of_a_rollback_waits_for_its_place() -> None:
+    """It holds meanwhile: the run leaves memory, comes back by itself, and nobody is asked."""
+    async with sparing(at_once=AtOnce(1, per=lambda call: "the client")) as supervised:
+        CLOCK[:] = [supervised.clock]
+        doubtful = await supervised.start(leaves_a_doubt())
+        await supervised.rest()
+        blocking = await supervised.start(blocks())
+        await supervised.cancel(doubtful)
+        assert (await doubtful.status(), CALLS, await doubtful.waiting()) == ("rolling back", [], [])
+        due = (await doubtful.row()).due
+        assert due == supervised.clock.now() + PLACE_POLL_SECONDS
+        await supervised.unload()
+        assert (await doubtful.row()).owner is None
+        assert await doubtful.ended() == "cancelled"
+        assert await blocking.result() == "free"
+    assert CALLS == ["look later", "undo later"]

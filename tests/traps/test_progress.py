@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,30 @@ async def one(which: str, amount: int = 1) -> None:
     await wait_signal("go", str)
 
 
+@workflow
+async def alone(which: str) -> None:
+    """Nothing comes to an end after the effect."""
+    with contextlib.suppress(Failure):
+        await (try_to_pay() if which == "try" else ask_and_pay())
+    await wait_signal("go", str)
+
+
+async def refuse(receipt: str) -> None:
+    raise REFUSED
+
+
+@effect(undo=refuse)
+async def keep() -> str:
+    return "kept"
+
+
+@workflow
+async def undoes() -> None:
+    await keep()
+    await pay()
+    fail("after all")
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Let the outside world answer."""
@@ -90,7 +115,9 @@ REFUSED, LOST = NotDone("blocked", permanent=True), ConnectionResetError("peer")
         ("pay", 1, "effect.done", None),
         ("pay", 1, "effect.tried", LOST),
         ("try", 1, "effect.failed", REFUSED),
+        ("try", None, "effect.failed", REFUSED),
         ("ask", 1, "effect.denied", None),
+        ("ask", None, "effect.denied", None),
         ("note", 1, "effect.done", None),
         ("note", 1, "effect.failed", ValueError("full")),
         ("pretend", 1, "effect.done", None),
@@ -100,7 +127,7 @@ REFUSED, LOST = NotDone("blocked", permanent=True), ConnectionResetError("peer")
         ("pay", 0, "scope.rolled_back", None),
     ],
 )
-async def test_an_end_is_progress(supervised: Supervised, which: str, amount: int, kind: str, raised: Exception | None) -> None:
+async def test_an_end_is_progress(supervised: Supervised, which: str, amount: int | None, kind: str, raised: Exception | None) -> None:
     """The worker dies just before it is written down; once it is, the deaths before it no longer count. Nothing waits for people."""
     if which == "share":
         first = await supervised.start(one("share", 1), "first")
@@ -109,7 +136,7 @@ async def test_an_end_is_progress(supervised: Supervised, which: str, amount: in
     if raised is not None:
         RAISED.append(raised)
     plan = supervised.crash_at("before commit", kind if raised is not None or which != "note" else None)  # inside, it is not yet named
-    run = await supervised.start(one(which, amount))
+    run = await supervised.start(alone(which) if amount is None else one(which, amount))
     await supervised.rest()
     if which == "ask":
         await supervised.advance(61)
@@ -117,6 +144,16 @@ async def test_an_end_is_progress(supervised: Supervised, which: str, amount: in
     assert kind in [event.type for event in await run.events()]
     assert (await run.row()).crashes == 0
     assert await run.waiting() == []
+
+
+async def test_an_undo_is_progress(supervised: Supervised) -> None:
+    """Also when the next thing that the rollback does is to wait for a person."""
+    plan = supervised.crash_at("before commit", "undo.done")
+    run = await supervised.start(undoes())
+    await supervised.rest()
+    assert plan.passed > 1, "the worker did not die"
+    assert (await run.history())[-2:] == ["undo.intended keep", "undo.lettered keep"]
+    assert (await run.row()).crashes == 0
 
 
 async def test_sending_again_is_no_progress(supervised: Supervised) -> None:

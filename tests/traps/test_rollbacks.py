@@ -67,6 +67,18 @@ async def fails_twice() -> None:
     fail("after all")
 
 
+@effect(undo=take_back, timeout=10)
+async def book_slowly(what: str) -> str:
+    BOOK.append(what)
+    return what
+
+
+@workflow
+async def fails_slowly() -> None:
+    await book_slowly("slow boat")
+    fail("after all")
+
+
 @gate
 def never(answer: str) -> None:
     raise Rejected("never good")
@@ -98,3 +110,39 @@ async def test_nor_when_it_dies_in_between(supervised: Supervised, point: str, n
         await run.result()
     await supervised.assert_effects(run, ["book", "book", "undo book", "undo book"])
     assert len([line for line in BOOK if line.startswith("undo")]) <= 3
+
+
+@pytest.mark.parametrize(("point", "sent"), [("before undo", 1), ("after undo intent", 1), ("after undo", 2)])
+async def test_an_undo_goes_on_from_where_its_worker_died(supervised: Supervised, point: str, sent: int) -> None:
+    """Before it was sent, it is sent once; when it was sent and that is not written down, it is sent again under the same key."""
+    plan = supervised.crash_at(point, "book")
+    run = await supervised.start(fails_twice())
+    with pytest.raises(RunFailed):
+        await run.result()
+    assert (plan.passed, supervised.crashes) == (2, 1)
+    assert BOOK.count("undo flight") == sent
+
+
+@pytest.mark.parametrize(("before", "asked"), [(1.0, 0), (0.0, 1)])
+async def test_an_undo_is_sent_only_while_the_claim_holds(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch, before: float, asked: int
+) -> None:
+    """Until its timeout is over nobody may take the run: a worker that stood still just before asks whether the run is still its own."""
+    journal, site = supervised.supervisor.journal, supervised.supervisor.site
+    still_mine, answers = journal.still_mine, []
+
+    async def noted(number: int, epoch: int) -> bool:
+        answers.append(await still_mine(number, epoch))
+        return answers[-1]
+
+    def stands_still(point: str, path: str) -> None:
+        if point == "after undo intent":
+            supervised.clock.advance(site.silent_after - 10 - before)
+
+    monkeypatch.setattr(journal, "still_mine", noted)
+    monkeypatch.setattr(site, "crash_point", stands_still)
+    run = await supervised.start(fails_slowly())
+    with pytest.raises(RunFailed):
+        await run.result()
+    assert answers == [True] * asked
+    assert BOOK == ["slow boat", "undo slow boat"]

@@ -6,12 +6,13 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chargehand import DoneByHand, Pace, Supervisor, effect, injected, workflow
+from chargehand import DidNotHappen, DoneByHand, Pace, Person, Supervisor, effect, injected, wait_signal, workflow
 from chargehand.errors import NotDone, RunFailed
 from chargehand.testing import Supervised
 
@@ -22,6 +23,7 @@ SENT: list[str] = []
 def fresh() -> None:
     """Forget what earlier tests sent."""
     SENT.clear()
+    MEANWHILE.clear()
 
 
 async def take_back(receipt: str) -> None: ...
@@ -50,6 +52,8 @@ async def keyed(what: str, gate: Gate = injected(), idempotency_key: str = injec
 
 async def find(what: str) -> str:
     SENT.append(f"find {what}")
+    for said in MEANWHILE:
+        await said()
     if FOUND_AT == 0:
         raise NotDone("not there")
     if SENT.count(f"find {what}") < FOUND_AT:
@@ -57,6 +61,8 @@ async def find(what: str) -> str:
     return what
 
 
+MEANWHILE: list[Callable[[], Awaitable[None]]] = []
+"""What happens while it is being looked up."""
 FOUND_AT = 1
 """Which look-up finds it; with 0 it is not there."""
 
@@ -70,7 +76,9 @@ async def findable(what: str, gate: Gate = injected()) -> str:
 
 @workflow
 async def does_findable() -> str:
-    return await findable("a")
+    found = await findable("a")
+    await wait_signal("go", int)
+    return found
 
 
 @workflow
@@ -83,17 +91,36 @@ async def does_keyed() -> str:
     return await keyed("a")
 
 
-async def frozen(supervised: Supervised, call: Any) -> tuple[Any, Supervised]:
+async def give_back(result: str | None, what: str, idempotency_key: str = injected()) -> None:
+    SENT.append(f"give back {what}")
+
+
+@effect(undo=give_back, undo_in_doubt=True)
+async def harmless(what: str, gate: Gate = injected()) -> str:
+    SENT.append(what)
+    await gate.open.wait()
+    return what
+
+
+@workflow
+async def does_harmless() -> str:
+    return await harmless("a")
+
+
+async def frozen(supervised: Supervised, call: Any, *, cancelled: bool = False) -> tuple[Any, Supervised]:
     """Start a run in a process that then stands still in mid-effect; return the run and a second process."""
     gate = Gate()
     supervised.replace(Gate, gate)
     run = await supervised.start(call)
     await supervised.until(lambda: bool(SENT), "the effect to be sent")
     supervised.freeze()
-    other = supervised.beside([does_bare, does_keyed, does_findable])
+    other = supervised.beside([does_bare, does_keyed, does_findable, does_harmless])
     answering = Gate()
     answering.open.set()
     other.replace(Gate, answering)
+    if cancelled:
+        await other.rest()
+        await other.cancel(run)
     await other.advance(120)
     return run, other
 
@@ -139,8 +166,10 @@ async def test_a_doubt_about_a_silent_process_ends_when_it_is_dead(supervised: S
     supervised._process.die()
     await other.advance(120)
     assert SENT == ["a", "find a"]
-    assert await run.result() == "a"
+    assert (await run.events("findable"))[-1].type == "effect.done"
     assert await run.waiting() == []
+    await other.signal(run, "go", 1)
+    assert await run.result() == "a"
 
 
 async def test_a_look_up_that_fails_leaves_such_a_doubt_to_people(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +180,7 @@ async def test_a_look_up_that_fails_leaves_such_a_doubt_to_people(supervised: Su
     await other.advance(600)
     assert SENT == ["a", "find a"]
     await other.decide("doubt", DoneByHand("by hand"))
+    await other.signal(run, "go", 1)
     assert await run.result() == "by hand"
 
 
@@ -164,6 +194,80 @@ async def test_a_look_up_that_does_not_find_it_ends_such_a_doubt(supervised: Sup
     (told,) = [event for event in await run.events("findable") if event.type == "effect.did_not_happen"]
     assert (told.payload["by"], told.payload["permanent"]) == ("lookup", True)
     assert [entry.kind for entry in await run.waiting()] == ["letter"]
+
+
+async def test_a_person_is_quicker_than_such_a_look_up(supervised: Supervised) -> None:
+    """What a person has said while it was being looked up stands, whatever the look-up finds then."""
+    run, other = await frozen(supervised, does_findable())
+    (entry,) = await run.waiting()
+
+    async def decided() -> None:
+        await other.supervisor.decide(entry, DidNotHappen(), by=Person("ann"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    MEANWHILE.append(decided)
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    assert [event.type for event in await run.events("findable")][-2:] == ["effect.did_not_happen", "effect.lettered"]
+    assert [entry.kind for entry in await run.waiting()] == ["letter"]
+
+
+# -- what was in flight, in a rollback elsewhere ----------
+
+
+async def test_nothing_is_undone_while_the_silent_process_may_be_sending(supervised: Supervised) -> None:
+    """Even an undo that is harmless when the effect never happened: before the effect it would undo nothing, and the effect would stand."""
+    run, other = await frozen(supervised, does_harmless(), cancelled=True)
+    assert [entry.kind for entry in await run.waiting()] == ["doubt"]
+    assert SENT == ["a"]
+    supervised._process.die()
+    await other.advance(120)
+    assert await run.status() == "cancelled"
+    assert SENT == ["a", "give back a"]
+    assert await run.waiting() == []
+
+
+@pytest.mark.parametrize(("found_at", "ends"), [(1, ["effect.done", "undo.intended", "undo.done"]), (0, ["effect.did_not_happen"])])
+async def test_a_rollback_looks_up_when_the_silent_process_is_dead(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch, found_at: int, ends: list[str]
+) -> None:
+    """Earlier a look-up would ask too early. Found, it is undone; not there, there is nothing to undo. Nobody is asked."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", found_at)
+    run, other = await frozen(supervised, does_findable(), cancelled=True)
+    assert [entry.kind for entry in await run.waiting()] == ["doubt"]
+    assert SENT == ["a"]
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a", "find a"]
+    assert [event.type for event in await run.events("findable")] == ["effect.intended", "effect.doubted", *ends]
+    assert await run.status() == "cancelled"
+    assert await run.waiting() == []
+
+
+async def test_a_rollback_whose_look_up_fails_waits_for_people(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once, and the entry that was opened stays open for whoever knows what came of it."""
+    monkeypatch.setattr(f"{__name__}.FOUND_AT", 99)
+    run, other = await frozen(supervised, does_findable(), cancelled=True)
+    (entry,) = await run.waiting()
+    supervised._process.die()
+    await other.advance(600)
+    assert SENT == ["a", "find a"]
+    assert [still.id for still in await run.waiting()] == [entry.id]
+    await other.decide("doubt", DoneByHand("by hand"))
+    assert await run.ended() == "cancelled"
+    await other.assert_effects(run, ["findable", "undo findable"])
+
+
+async def test_a_rollback_does_not_hold_its_people_up(supervised: Supervised) -> None:
+    """Whoever knows what came of the call may say so while the process still stands still; nothing is looked up after that."""
+    run, other = await frozen(supervised, does_findable(), cancelled=True)
+    await other.decide("doubt", DidNotHappen())
+    assert await run.ended() == "cancelled"
+    supervised._process.die()
+    await other.advance(120)
+    assert SENT == ["a"]
 
 
 ENTERED = threading.Event()

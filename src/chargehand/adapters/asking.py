@@ -55,8 +55,8 @@ async def ask(model: str, asked: Any, live: Live, *, tokens_at_most: int = 0) ->
     Args:
         model: its name, for budgets and for people.
         asked: all that the answer depends on, as JSON, without what differs from time to time (ids, times).
-        live: asks the model. It raises `NotDone` for what may go better later (with `retry_after` seconds when the provider said
-            so), and a `Failure` for what will not.
+        live: asks the model. It raises `NotDone` for what was not carried out and may be later (with `retry_after` seconds when the
+            provider said so), a `Failure` for what will not be; anything transient else may have been paid for, and counts as reserved.
         tokens_at_most: what is reserved in budgets before the request is made.
 
     If the process dies inside: the request is made again, and its reservation counts as spent.

@@ -25,11 +25,10 @@ from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
 from pydantic_ai.exceptions import (
     ContentFilterError,
     ModelAPIError,
-    ModelConnectionError,
+    ModelQuotaExceededError,
     ModelRateLimitError,
-    ModelRequestTimeout,
+    ModelRequestRejectedError,
     ModelRetry,
-    ModelServerError,
     ModelUnavailableError,
     UnexpectedModelBehavior,
     UsageLimitExceeded,
@@ -53,9 +52,6 @@ from chargehand.verdicts import Clarify, Feedback
 _VOLATILE = frozenset({"timestamp", "run_id", "conversation_id"})
 """Fields of messages that differ each time the same is asked."""
 
-_LATER = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError, ModelRequestTimeout)
-"""What may go better when it is asked again."""
-
 REQUESTS_MAX = 50
 """Requests to the model in one attempt; an agent that needs more does not know when to stop (MAST FM-1.5)."""
 
@@ -78,11 +74,11 @@ class JournaledModel(WrapperModel):
             except ModelAPIError as error:
                 raise _refused(self.model_name, error) from error
             except UnexpectedModelBehavior as error:  # what came over the wire is no response
-                raise NotDone(f"The model {self.model_name} gave a response that cannot be read: {error.message}") from error
+                raise ConnectionError(f"The model {self.model_name} gave a response that cannot be read: {error.message}") from error
             return _answer(response)
 
         asked = [_bare(ModelMessagesTypeAdapter.dump_python(messages, mode="json")), _shape(settings, model_request_parameters)]
-        form = await ask(f"{self.system}:{self.model_name}", asked, live, tokens_at_most=int(settings.get("max_tokens") or 0))
+        form = await ask(self.model_id, asked, live, tokens_at_most=int(settings.get("max_tokens") or 0))
         (response,) = ModelMessagesTypeAdapter.validate_python([form])
         assert isinstance(response, ModelResponse)
         return response
@@ -120,7 +116,7 @@ def _shape(settings: ModelSettings, parameters: ModelRequestParameters) -> Any:
 
 
 def _answer(response: ModelResponse) -> Answer:
-    (form,) = ModelMessagesTypeAdapter.dump_python([response], mode="json")
+    (form,) = ModelMessagesTypeAdapter.dump_python([response], mode="json", exclude_none=True)
     return Answer(form, response.usage.input_tokens, response.usage.output_tokens, _price(response))
 
 
@@ -133,12 +129,19 @@ def _price(response: ModelResponse) -> Decimal | None:
 
 
 def _refused(model: str, error: ModelAPIError) -> Exception:
-    """Return a provider's refusal in our words: `NotDone` for what may go better later, `ModelFailed` for what will not."""
+    """Return a provider's refusal in our words.
+
+    `NotDone`: it was not carried out, and may be later. `ModelFailed`: it will not be. `ConnectionError`: it may have been carried out, and
+    paid for; asked again it may be answered.
+    """
     what = type(error).__name__.lstrip("_").removeprefix("HTTP")
-    if isinstance(error, _LATER):
+    if isinstance(error, (ModelRateLimitError, ModelUnavailableError)):
         after: float | None = error.retry_after
-        return NotDone(f"The model {model} did not answer ({what}): {error}", retry_after=after)
-    return ModelFailed(f"The model {model} refuses the request ({what}): {error}")
+        return NotDone(f"The model {model} cannot answer now ({what}): {error}", retry_after=after)
+    status = getattr(error, "status_code", None)
+    if isinstance(error, (ModelRequestRejectedError, ModelQuotaExceededError)) or (isinstance(status, int) and status < 500):
+        return ModelFailed(f"The model {model} refuses the request ({what}): {error}")
+    return ConnectionError(f"The model {model} gave no answer that can be read ({what}): {error}")
 
 
 # -- tools ----------

@@ -32,6 +32,9 @@ from chargehand.supervise.site import Site, logger
 QUIET_AFTER_LEASES = 10
 """After so long without a quiet moment a worker makes one, if a run may be waiting that must be driven alone."""
 
+READ_AGAIN_SECONDS = 1.0
+"""How long a worker that could not read its journal waits before it looks again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -252,7 +255,7 @@ class EmbeddedCarrier:
                 await self._look_around(census)
             except JournalError as error:
                 logger.error("the journal cannot be read: %s", error)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(READ_AGAIN_SECONDS)
             self._evict()
             await self._pause()
 

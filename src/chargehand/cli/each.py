@@ -354,7 +354,7 @@ def _close(face: Invocation, batch: Batch, items: Sequence[Item], tally: Tally, 
     rows = [(name, count, "" if name not in failures else _meaning(name), examples[name]) for name, count in counts.most_common()]
     rows += [("not started", not_started, "too many failed", "")] if not_started else []
     face.table(("outcome", "runs", "meaning", "example"), rows, styles=lambda row: "red" if row[0] in failures else "")
-    face.note(f"{counted(len(items), 'item')} in {duration(seconds)}; {known} had ended before, {driven} were driven now")
+    face.note(f"{counted(len(items), 'item')} in {duration(seconds)}; {known} had ended before, {driven} driven now")
     return status
 
 

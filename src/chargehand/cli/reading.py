@@ -106,7 +106,7 @@ async def runs(
         styles=lambda row: _STATUS_STYLES.get(str(row[2]).split(" (")[0], ""),
     )
     if more is not None:
-        face.note(f"More: chargehand runs --before {more}")
+        face.note(f"More: the same with --before {more}")
 
 
 async def _no_runs(supervisor: Supervisor, workflow: str | None, *, filtered: bool) -> str:

@@ -23,7 +23,7 @@ from chargehand.supervise import voting
 from chargehand.supervise.bodies import Body, feedback_for
 from chargehand.supervise.call import Call
 from chargehand.supervise.definitions import AgentDefinition
-from chargehand.supervise.failing import recorded_failure
+from chargehand.supervise.failing import paths_of, recorded_failure
 from chargehand.supervise.gates import Gate
 from chargehand.supervise.rungs import Rungs
 from chargehand.verdicts import Clarify, GateContext, ToolResult, Verdict
@@ -86,16 +86,21 @@ class _Work(Rungs):
         feedback = feedback_for(driver, state, path, self.clauses)
         driver.site.at("before attempt", path)
         failure: Exception | None = None
+        unfit: Rejected | None = None
         async with driver.site.gauges.place(producer, self.call.arguments.values, self._hold):
             if driver.history.rolling_back is not None:
                 return
             try:
                 output = await body.run(self.call, feedback)
             except Exception as error:
+                unfit = error if isinstance(error, Rejected) and not paths_of(error) else None
                 failure = error
-                driver.site.gauges.ended(producer, False)
+                driver.site.gauges.ended(producer, unfit is not None)
             else:
                 driver.site.gauges.ended(producer, True)
+        if unfit is not None and body.out_of_role is None:  # the body says so of what it made itself, not a call that it made
+            await self._rejected(body.used, producer, None, [Verdict("fail", (unfit.message,), gate="body", mode=unfit.mode)])
+            return
         if failure is not None:
             await self._errored(body, producer, body.out_of_role or failure)
             return

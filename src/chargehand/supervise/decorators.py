@@ -337,7 +337,7 @@ def agent(
         gates: checks of what it gives.
         admits: checks of what it takes.
         facts: what an output claims, for `consistent`.
-        family: the model family, for judges and voters.
+        family: the model family, for judges and voters; with `model=` it is taken from the name, where that is known.
         ladder: what happens after a rejection; default ``[retry(3), escalate()]``.
         retry_errors: how transient exceptions and timeouts are repeated, without using a rung.
         timeout: seconds per attempt; waiting for people does not count. An async body is stopped where it awaits: one that
@@ -365,9 +365,12 @@ def agent(
 
 
 def _check_families(made: AgentDefinition[..., Any]) -> None:
-    """Refuse judges and voters that share a producer's blind spots. An undeclared family counts as the producer's own."""
+    """Refuse judges and voters that share a producer's blind spots: the agent's, or those of one its own ladder reassigns to.
+
+    A family that is not declared, nor known from the model's name, counts as the producer's own.
+    """
     done = [as_gate(clause.by) for clause in made.done if clause.by is not None]
-    producers = [made, *(rung.to for rung in made.ladder or () if rung.step == "reassign")]
+    producers = [made, *(rung.to for rung in made.ladder or () if isinstance(rung.to, AgentDefinition))]
     for gate in (*made.gates, *done):
         for voter in gate.voters:
             if not isinstance(voter, (AgentDefinition, JudgeDefinition)):

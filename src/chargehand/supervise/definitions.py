@@ -17,6 +17,7 @@ from chargehand.core.identity import checked_segment
 from chargehand.core.ladder import DEFAULT_LADDER, Ladder
 from chargehand.core.trampoline import stepping
 from chargehand.errors import DefinitionError, NoWayBack, UnsafeRetry
+from chargehand.families import family_of
 from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry, positive_seconds
 from chargehand.supervise.call import Call, current_host
 from chargehand.supervise.gates import Gate
@@ -281,14 +282,15 @@ class AgentDefinition(Definition[P, T]):
         super().__init__(function, name=name, limits=limits)
         if not role.strip():
             raise DefinitionError(f"The agent {self.name} has no role. Say in a sentence what it does and what it never does.")
-        self.role, self.family, self.facts = role, family, facts
+        self.model = name_of(model)
+        self.role, self.facts = role, facts
+        self.family = family if family is not None or self.model is None else family_of(self.model)
         self.done = tuple(self._clause(clause) for clause in done)
         self.uses = self._tools(uses)
         self.gates, self.admits = tuple(gates), tuple(admits)
         self.ladder = ladder
         self.retry_errors, self.timeout, self.budget, self.clarify = retry_errors, timeout, budget, clarify
         self.allow_same_family, self.all_reasons = allow_same_family, all_reasons
-        self.model = name_of(model)
         if model is not None:
             self.contract.take_feedback()
             self.function = body_by_model(self, function, model)

@@ -53,7 +53,7 @@ async def perform(driver: RunDriver, call: Call[Any], path: str) -> None:
     work = Work(driver, definition, call, path)
     while effect.settled is None:
         if work.too_late:
-            await work.leave()
+            raise asyncio.CancelledError  # as if it had been cancelled at a wait
         with suppress(Overtaken):  # a person's word, or a rollback, came first: look again
             await work.step()
 
@@ -76,12 +76,6 @@ class Work:
     def too_late(self) -> bool:
         """Whether the run is being rolled back: nothing new is proposed, intended or sent; the rollback settles what is open."""
         return self.driver.history.rolling_back is not None
-
-    async def leave(self) -> None:
-        """End the operation as if it had been cancelled at a wait. Nobody is left to decide what was asked at the last moment."""
-        if self.effect.stage in ("proposed", "letter"):
-            await self.commit(closed=[waiting.current_id(self.driver, self.path)])
-        raise asyncio.CancelledError
 
     def arguments(self) -> Arguments:
         """Return what is dispatched: what was recorded, or a person's edit, else what was asked."""
@@ -351,9 +345,11 @@ class Work:
 
     async def _made(self, value: Any, elapsed: float) -> None:
         """Record the result; a result that cannot be recorded leaves the effect in doubt: it happened, result unknown."""
-        effect = self.effect
+        effect, sent = self.effect, self.call
+        if self.definition.options.gates:
+            sent = Call(self.definition, self.arguments())  # with a person's edit: that is what the result is of
         try:
-            form = await checked_result(self.driver, self.definition, self.call, self.path, value)
+            form = await checked_result(self.driver, self.definition, sent, self.path, value)
         except (Rejected, ChargehandError) as error:
             self.effect.error = recorded_failure(error)
             await self._unknown(f"it happened, but its result cannot be used: {error}", returned=True)

@@ -31,8 +31,6 @@ def kept(found: Sequence[EffectState], used: Collection[str]) -> set[str]:
 
 
 def _occurs(result: Any, parts: set[str], texts: set[str]) -> bool:
-    if result is None or isinstance(result, bool):
-        return False
     if isinstance(result, (dict, list)) and canonical(result) in parts:
         return True
     return bool(_parts(result)[1] & texts)

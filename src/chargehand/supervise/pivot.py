@@ -72,9 +72,9 @@ def again(history: History, begun: int, failed: Sequence[str]) -> list[str]:
     spans: list[tuple[float, float]] = [(begun, math.inf)]
     for path in rollbacks:
         state = history.calls[path]
-        spans.append((state.facts.get("began", 0), state.settled.seq if state.settled is not None else math.inf))
+        spans.append((state.facts.get("began", math.inf), state.settled.seq if state.settled is not None else math.inf))
     undone = [effect for effect in history.effects() if effect.stage == "undone"]
-    made = [effect.path for effect in undone if any(start < effect.facts.get("undone", 0) <= end for start, end in spans)]
+    made = [effect.path for effect in undone if any(start < effect.facts["undone"] <= end for start, end in spans)]
     return sorted({*failed, *rollbacks, *(_agent_of(history, path) for path in made)})
 
 

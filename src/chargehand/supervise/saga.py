@@ -98,7 +98,8 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], *, over_pivo
     """Undo effects, newest first. Returns what stands because of a pivot."""
     for effect in found:
         if effect.final and effect.stage in OPEN_STAGES:
-            await _settle_doubt(driver, effect)  # before anything older is touched: found done, it is the pivot
+            with suppress(Overtaken):  # a person's word came first
+                await _settle_doubt(driver, effect)  # before anything older is touched: found done, it is the pivot
     line = 0 if over_pivot else max((effect.done_seq for effect in found if effect.final and effect.stage == "done"), default=0)
     stands: list[EffectState] = []
     for effect in found:
@@ -110,7 +111,7 @@ async def undo_all(driver: RunDriver, found: Sequence[EffectState], *, over_pivo
         elif effect.stage == "done":
             if effect.shared or effect.dry:
                 continue
-            if effect.done_seq <= line and line:
+            if effect.done_seq <= line:
                 stands.append(effect)
             elif effect.final:
                 await driver.log.commit(("undo.stands", effect.path, {"why": "final"}))
@@ -142,29 +143,27 @@ async def _settle_doubt(driver: RunDriver, effect: EffectState) -> None:
             keys=_keys(effect, "open"),
         )
         return
-    may_look = definition is not None and definition.lookup is not None and not driver.may_go_on(effect.path)
-    if may_look and await _looked_up(driver, effect, definition):
-        return
-    if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
-        await undo(driver, effect)
-        return
-    if effect.stage != "doubt" or _withdrawn(driver, effect.facts.get("doubted", 0)):
-        await _open_doubt(driver, effect)
-    if effect.final:
-        return
     while effect.stage in OPEN_STAGES:
-        if effect.stage != "doubt":  # somebody redrove it as the rollback began: nothing is sent any more
-            await _open_doubt(driver, effect)
-        await driver.event_at(effect.path)
-        if effect.stage == "doubt" and not may_look and not driver.may_go_on(effect.path) and await _looked_up(driver, effect, definition):
+        if not driver.may_go_on(effect.path):  # what may still be going on elsewhere is neither looked up nor undone
+            await _look_up(driver, effect, definition)
+            if effect.stage not in OPEN_STAGES:
+                return
+            if definition is not None and definition.options.undo_in_doubt and definition.undo is not None:
+                await undo(driver, effect)
+                return
+        if effect.stage != "doubt" or _withdrawn(driver, effect.facts["doubted"]):
+            await _open_doubt(driver, effect)  # also when somebody redrove it as the rollback began: nothing is sent any more
+        if effect.final:
             return
+        if effect.stage in OPEN_STAGES:  # else a person's word came while it was asked for
+            await driver.event_at(effect.path)
 
 
-async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> bool:
-    """Look an effect up; say whether that settled it."""
+async def _look_up(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> None:
+    """Look an effect up, when it can be. One that cannot be looked up, or not now, stays as it was."""
     if definition is None or definition.lookup is None:
-        return False
-    helper, generation = definition.lookup, effect.generation
+        return
+    helper = definition.lookup
     answer: Exception | None = None
     arguments = definition.contract.from_record(effect.arguments or {}).values
     try:
@@ -176,21 +175,17 @@ async def _looked_up(driver: RunDriver, effect: EffectState, definition: EffectD
         form = definition.contract.result.to_json(definition.contract.result.check(value))
     except Exception as error:
         answer = error
-    if effect.stage not in OPEN_STAGES or effect.generation != generation:
-        return True  # a person has said meanwhile what came of it
+    if effect.stage not in OPEN_STAGES:
+        return  # a person has said meanwhile what came of it
     if isinstance(answer, NotDone):
         await driver.log.commit(
             ("effect.did_not_happen", effect.path, {"by": "lookup", "permanent": True}),
             keys=_keys(effect, "open"),
             closed=_doubt_of(driver, effect),
         )
-        return True
-    if answer is not None:
-        effect.error = recorded_failure(answer)
-        return False
-    keys = () if effect.business is None else (KeySet(effect.tool, effect.business, "done", json.dumps(form).encode()),)
-    await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}), keys=keys, closed=_doubt_of(driver, effect))
-    return True
+    elif answer is None:
+        keys = () if effect.business is None else (KeySet(effect.tool, effect.business, "done", json.dumps(form).encode()),)
+        await driver.log.commit(("effect.done", effect.path, {"v": form, "by": "lookup"}), keys=keys, closed=_doubt_of(driver, effect))
 
 
 def _doubt_of(driver: RunDriver, effect: EffectState) -> list[str]:
@@ -229,7 +224,7 @@ async def undo(driver: RunDriver, effect: EffectState) -> None:
 async def _undo_step(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any] | None) -> None:
     if effect.stage == "undo letter":
         if _withdrawn(driver, effect.facts["letter"]["seq"]):
-            await _letter(driver, effect, definition, effect.facts["letter"]["why"], shared=effect.facts["letter"]["shared"])
+            await _letter(driver, effect, definition, effect.facts["letter"]["why"])
         await driver.event_at(effect.path)
     elif definition is None or definition.undo is None:
         await _letter(driver, effect, None, "this process does not know the effect's code; start one that does")
@@ -319,7 +314,7 @@ async def _undo_failed(
         await driver.log.commit(("undo.tried", effect.path, {"try": number, "e": form, "due": due}))
         return
     effect.error = form
-    why = f"{form.get('type', form['code'])}: {form.get('message', '')}"
+    why = f"{form.get('type', form['code'])}: {form['message']}"
     await _letter(driver, effect, definition, why)
 
 
@@ -328,7 +323,6 @@ async def _letter(
 ) -> None:
     """Make the undo a dead letter: nothing older is touched until a person resolves it."""
     drafts: list[Draft] = []
-    closed = _doubt_of(driver, effect)
     if effect.stage not in ("undoing", "undo backoff", "undo letter"):
         drafts.append(("undo.intended", effect.path, {"try": 0, "key": undo_key(effect.key)}))
     entry = waiting.undo_letter(driver, effect, definition, why)
@@ -336,16 +330,16 @@ async def _letter(
     drafts.append(("undo.lettered", effect.path, payload | ({"shared": True} if shared else {})))
     driver.hold(effect.path)
     try:
-        await driver.log.commit(*drafts, opened=[entry], closed=closed)
+        await driver.log.commit(*drafts, opened=[entry])
     finally:
         driver.release(effect.path)
 
 
 def _withheld(effect: EffectState) -> tuple[KeyChange, ...]:
     """Return what keeps others from sharing what is being undone. Refused when somebody shares it, unless a person was told so."""
-    if effect.business is None or effect.stage == "undoing":
+    if effect.business is None:
         return ()
-    told = effect.facts.get("letter", {}).get("shared", False)
+    told = effect.facts.get("letter", {}).get("shared")
     return (KeySet(effect.tool, effect.business, "held", unshared=not told),)
 
 

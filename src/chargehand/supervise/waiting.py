@@ -87,7 +87,7 @@ def effect_letter(driver: RunDriver, effect: EffectState, definition: EffectDefi
     )
 
 
-def doubt(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], why: str, *, returned: bool = False) -> Waiting:
+def doubt(driver: RunDriver, effect: EffectState, definition: EffectDefinition[..., Any], why: str, *, returned: bool) -> Waiting:
     """Return the entry of an effect whose outcome nobody knows; of one that `returned`, what it returned could not be used."""
     late = driver.history.rolling_back is not None
     again = ("redrive",) if not late and definition.policy.key_counts(effect, driver.clock.now()) else ()

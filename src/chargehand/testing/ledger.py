@@ -47,8 +47,19 @@ def lines_of(events: Sequence[Event]) -> list[Line]:
 
 
 def same(found: Sequence[Line], expected: Sequence[Any]) -> bool:
-    """Say whether doings are the expected ones: names, or pairs of a name and some arguments."""
+    """Say whether doings are the expected ones: names, or pairs of a name and some arguments. Raises `TypeError` for anything else."""
+    for item in expected:
+        _checked(item)
     return len(found) == len(expected) and all(_fits(line, item) for line, item in zip(found, expected, strict=True))
+
+
+def _checked(item: Any) -> None:
+    match item:
+        case str() | (str(), Mapping()):
+            return
+    raise TypeError(
+        f"This names no effect: {item!r}. Give the tool's name, or a pair of it and of some arguments: ('charge', {{'amount': 3}})."
+    )
 
 
 def _fits(line: Line, item: Any) -> bool:

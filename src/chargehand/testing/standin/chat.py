@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from chargehand.testing.standin.refusals import NAME, invalid
 from chargehand.testing.standin.script import Answer, Asked, ModelScript, tokens_in
 from chargehand.testing.standin.shapes import (
+    Allowed,
     Function,
     JsonSchema,
     Metadata,
@@ -299,9 +300,16 @@ def _texts_of(message: Any) -> list[str]:
 
 def check(request: ChatRequest, answer: Answer) -> None:
     """Hold the script to what the request allows. Raises `ScriptUnfit`."""
-    form = request.response_format
-    choice = request.tool_choice if isinstance(request.tool_choice, str) else None
-    check_answer(answer, [tool.function for tool in request.tools or ()], form.json_schema if form is not None else None, choice)
+    form, choice = request.response_format, request.tool_choice
+    check_answer(
+        answer,
+        Allowed(
+            tools=[tool.function for tool in request.tools or ()],
+            choice=choice.function.name if isinstance(choice, NamedChoice) else choice or "auto",
+            parallel=request.parallel_tool_calls is not False,
+            format=form.json_schema if form is not None else None,
+        ),
+    )
 
 
 def whole(request: ChatRequest, asked: Asked, answer: Answer, created: int) -> dict[str, Any]:

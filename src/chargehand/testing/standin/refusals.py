@@ -133,13 +133,9 @@ def _wrong_tag(param: str, given: Any, context: Mapping[str, Any]) -> Refused:
 
 
 def _unsupported(param: str, given: Any, expected: str) -> Refused:
-    listed = expected.replace(" or ", ", ")
-    head, comma, last = listed.rpartition(", ")
-    return invalid(
-        f"Invalid value: '{given}'. Supported values are: {head}{', and ' if comma else ''}{last}.",
-        param,
-        "invalid_value",
-    )
+    values = expected.replace(" or ", ", ").split(", ")
+    listed = " and ".join(values) if len(values) < 3 else f"{', '.join(values[:-1])}, and {values[-1]}"
+    return invalid(f"Invalid value: '{given}'. Supported values are: {listed}.", param, "invalid_value")
 
 
 def _wrong_type(param: str, given: Any, expected: str) -> Refused:

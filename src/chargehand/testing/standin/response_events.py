@@ -73,7 +73,7 @@ def _call_events(item: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
     yield {"type": "response.output_item.added", "output_index": index, "item": item | {"arguments": "", "status": "in_progress"}}
     for piece in pieces(item["arguments"]):
         yield {"type": "response.function_call_arguments.delta", "delta": piece} | place
-    yield {"type": "response.function_call_arguments.done", "name": item["name"], "arguments": item["arguments"]} | place
+    yield {"type": "response.function_call_arguments.done", "arguments": item["arguments"]} | place
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
@@ -118,7 +118,6 @@ def _head(request: ResponseRequest, answer: Answer, created: int) -> dict[str, A
         "previous_response_id": request.previous_response_id,
         "reasoning": {"effort": None, "summary": None},
         "service_tier": "default",
-        "store": request.store is not False,
         "temperature": 1.0 if request.temperature is None else request.temperature,
         "text": {"format": {"type": "text"} if form is None else form.model_dump(by_alias=True, exclude_none=True)},
         "tool_choice": choice.model_dump() if isinstance(choice, NamedChoice) else choice or "auto",

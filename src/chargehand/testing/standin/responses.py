@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from chargehand.testing.standin.refusals import Refused, beyond, invalid
 from chargehand.testing.standin.script import Answer, Asked, ModelScript
 from chargehand.testing.standin.shapes import (
+    Allowed,
     Function,
     JsonSchema,
     Metadata,
@@ -98,6 +99,7 @@ class FunctionOutput(Shape):
     type: Literal["function_call_output"]
     call_id: Annotated[str, Field(min_length=1, max_length=64)]
     output: Parts
+    name: str | None = None
     id: str | None = None
     status: Status | None = None
 
@@ -337,6 +339,13 @@ def _texts_of(item: Any) -> list[str]:
 
 def check(request: ResponseRequest, answer: Answer) -> None:
     """Hold the script to what the request allows. Raises `ScriptUnfit`."""
-    form = request.text.format if request.text is not None else None
-    choice = request.tool_choice if isinstance(request.tool_choice, str) else None
-    check_answer(answer, request.tools or (), form if isinstance(form, SchemaFormat) else None, choice)
+    form, choice = request.text.format if request.text is not None else None, request.tool_choice
+    check_answer(
+        answer,
+        Allowed(
+            tools=request.tools or (),
+            choice=choice.name if isinstance(choice, NamedChoice) else choice or "auto",
+            parallel=request.parallel_tool_calls is not False,
+            format=form if isinstance(form, SchemaFormat) else None,
+        ),
+    )

@@ -82,8 +82,8 @@ class When(_Data):
         nth: the number of the request, from 1, as they arrive (refused ones are not counted).
         model: the model that is asked.
         user: text in the last user message.
-        tool: the tool whose result is the last message.
-        result: text in the last tool result, or any of those given together.
+        tool: a tool whose result ends the conversation.
+        result: text in such a result, of that tool when both are given.
         anywhere: text in any message.
     """
 
@@ -335,13 +335,12 @@ def _payload(answer: Answer) -> str:
 
 
 def _fits(when: When, asked: Asked, number: int) -> bool:
-    last = asked.results[-1][0] if asked.results else None
     return (
         (when.nth is None or when.nth == number)
         and (when.model is None or when.model == asked.model)
         and (when.user is None or when.user in asked.user)
-        and (when.tool is None or when.tool == last)
-        and (when.result is None or any(when.result in text for _, text in asked.results))
+        and (when.tool is None or any(when.tool == name for name, _ in asked.results))
+        and (when.result is None or any(when.result in text and when.tool in (None, name) for name, text in asked.results))
         and (when.anywhere is None or any(when.anywhere in text for text in asked.texts))
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -141,19 +142,47 @@ def check_json_word(texts: Sequence[str], param: str, where: str) -> None:
 # -- what the script may say ----------
 
 
-def check_answer(answer: Answer, tools: Sequence[Function], schema: JsonSchema | None, choice: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a request lets the model say: its tools, which of them it must use, how many, and the format of a text.
+
+    `choice` is "auto", "none", "required", or the name of a tool.
+    """
+
+    tools: Sequence[Function]
+    choice: str
+    parallel: bool
+    format: JsonSchema | None
+
+
+def check_answer(answer: Answer, allowed: Allowed) -> None:
     """Hold the script to what an endpoint can say. Raises `ScriptUnfit`."""
-    offered = {tool.name: tool for tool in tools}
+    offered = {tool.name: tool for tool in allowed.tools}
     for use in answer.tools:
         if use.name not in offered:
             raise ScriptUnfit(f"The script calls the tool {use.name!r}; the request offers {sorted(offered) or 'none'}.")
         tool = offered[use.name]
         if tool.strict and tool.parameters is not None and not answer.loose:
             _keep_to(use.text(), tool.parameters, f"The arguments of {use.name!r}")
-    if answer.tools and choice == "none":
-        raise ScriptUnfit(f"The script calls {answer.tools[0].name!r}; the request's tool_choice is 'none'.")
+    _check_chosen(answer, allowed)
+    schema = allowed.format
     if schema is not None and schema.strict and schema.schema_ is not None and answer.text and not answer.loose and not answer.tools:
         _keep_to(answer.text, schema.schema_, "The script's answer")
+
+
+def _check_chosen(answer: Answer, allowed: Allowed) -> None:
+    if answer.fault is not None and answer.text is None and not answer.tools and answer.refusal is None:
+        return  # the endpoint fails; no model has said anything
+    names = [use.name for use in answer.tools]
+    wanted = f"the request's tool_choice is {allowed.choice!r}"
+    if allowed.choice == "none" and names:
+        raise ScriptUnfit(f"The script calls {names[0]!r}; {wanted}.")
+    if allowed.choice not in ("none", "auto") and not names and answer.finish == "stop" and answer.refusal is None:
+        raise ScriptUnfit(f"The script calls no tool; {wanted}.")
+    if allowed.choice not in ("none", "auto", "required") and any(name != allowed.choice for name in names):
+        raise ScriptUnfit(f"The script calls {names}; {wanted}.")
+    if len(names) > 1 and not allowed.parallel:
+        raise ScriptUnfit(f"The script calls {names} at once; the request forbids parallel_tool_calls.")
 
 
 def _keep_to(text: str, schema: Mapping[str, Any], what: str) -> None:
