@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from pydantic import BaseModel
 
-from chargehand import Feedback, Monoculture, agent, give_up, quorum, retry, workflow
-from chargehand.supervise.judges import Answered, Opinion, judge
+from chargehand import Monoculture, judge, quorum
+from chargehand.supervise.judges import Opinion
 from chargehand.testing import Supervised
 
-
-class ScriptedJudge:
-    """A stand-in for a judge's model: gives the opinions it was made with, one after the other."""
-
-    def __init__(self, *opinions: Any) -> None:
-        self.opinions, self.prompts = list(opinions), list[str]()
-
-    async def asks(self, prompt: str, schema: type[BaseModel]) -> Answered:
-        """Give the next opinion."""
-        self.prompts.append(prompt)
-        return Answered(self.opinions.pop(0), 100, 10)
-
-
-def opinion(outcome: str, *quotes: str, reasons: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return an opinion as a model answers it."""
-    return {"outcome": outcome, "quotes": list(quotes), "reasons": list(reasons)}
-
-
-def crew(*gates: Any) -> Any:
-    """Return a workflow of one writer behind these gates."""
-
-    @agent(role="Writes.", gates=list(gates), family="openai", ladder=[retry(2), give_up()], name="writer")
-    async def writer(topic: str, feedback: Feedback | None = None) -> str:
-        return f"The price of the bolt is 12 euro, attempt {feedback.attempt if feedback else 1}."
-
-    @workflow(name="writing")
-    async def writing(topic: str) -> str:
-        return await writer(topic)
-
-    return writing
+from .scripted import ScriptedJudge, crew, opinion
 
 
 async def test_a_judge_is_blind_and_its_cost_counts(supervised: Supervised) -> None:
