@@ -30,7 +30,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chargehand.core.identity import checked_segment
-from chargehand.errors import DefinitionError, MissingExtra
+from chargehand.errors import DefinitionError, MissingExtra, NotDone
 from chargehand.families import declared_family, families_of
 from chargehand.limits import AtOnce, Breaker, Rate, Retry, Seconds, positive_seconds
 from chargehand.supervise.budgets import spending
@@ -142,10 +142,12 @@ class JudgeDefinition(StepDefinition[..., Judgement]):
         bound = self.tokens_at_most
         bound = len(prompt.encode()) // _CHARACTERS_A_TOKEN + ANSWER_TOKENS if bound is None else bound
         async with spending(model=self.model, tokens_at_most=bound) as spent:
-            answered = await self.through.asks(prompt, Opinion)
-            if (
-                answered.input_tokens or answered.output_tokens
-            ):  # who says nothing of what it used is believed to have used what was reserved
+            try:
+                answered = await self.through.asks(prompt, Opinion)
+            except NotDone:
+                spent.report()
+                raise
+            if answered.input_tokens or answered.output_tokens:  # else what was reserved counts
                 spent.report(input=answered.input_tokens, output=answered.output_tokens, usd=answered.usd)
         return weighed(answered.answer, output), answered
 
