@@ -41,10 +41,11 @@ def families_of_voter(voter: Any) -> tuple[str, ...]:
     if found is not None:
         return tuple(found)
     family, model = getattr(voter, "family", None), getattr(voter, "model", None)
-    if family is not None:
-        declared = declared_family(family)
-        return families_of(family) or (() if declared is None else (declared,))
-    return families_of(model) if isinstance(model, str) else ()
+    by_name = families_of(model) if isinstance(model, str) else ()
+    if family is None or by_name[:1] == (declared_family(family),):
+        return by_name  # with those that taught it, which a declared family does not say
+    declared = declared_family(family)
+    return families_of(family) or (() if declared is None else (declared,))
 
 
 def related(some: Sequence[str], others: Sequence[str]) -> bool:
