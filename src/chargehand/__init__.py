@@ -36,7 +36,7 @@ from chargehand.errors import (
 from chargehand.events import Event
 from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry
 from chargehand.scripts import run_sync
-from chargehand.supervise.approvals import Person
+from chargehand.supervise.approvals import HostKey, Person
 from chargehand.supervise.budgets import Spending, spending
 from chargehand.supervise.call import Call
 from chargehand.supervise.checks import complete, consistent, grounded, no_repeat
@@ -114,6 +114,7 @@ __all__ = [
     "Feedback",
     "Finished",
     "GateContext",
+    "HostKey",
     "InvalidInput",
     "JournalError",
     "KeyConflict",

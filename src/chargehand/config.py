@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chargehand.carriers.embedded import Pace
-from chargehand.errors import BadConfiguration
+from chargehand.errors import BadConfiguration, DecisionRefused
+from chargehand.supervise.approvals import HostKey
 
 Kind = Literal["text", "list", "seconds", "count", "approve"]
 APPROVE = ("declared", "final", "every")
@@ -126,6 +127,24 @@ class Settings:
     def pace(self) -> Pace:
         """Return how a carrier shall look around."""
         return Pace(lease=self.lease, silent_after=self.silent_after, keep_loaded=self.keep_loaded)
+
+    def principal(self, name: str) -> Principal:
+        """Return a configured principal. Raises `DecisionRefused` with the near name."""
+        if name in self.principals:
+            return self.principals[name]
+        near = nearest(name, self.principals)
+        configured = f"Configured are: {', '.join(sorted(self.principals))}." if self.principals else "No principals are configured."
+        raise DecisionRefused(f"There is no principal {name!r}. " + (f"Did you mean {near!r}?" if near else configured))
+
+    def host_key(self, name: str, secret: str) -> HostKey:
+        """Return the key with which an application vouches for its users: a principal's name and roles, for whoever knows the secret.
+
+        Raises `DecisionRefused` for an unknown principal or a secret that is not its own.
+        """
+        principal = self.principal(name)
+        if not principal.knows(secret):
+            raise DecisionRefused(f"That is not the secret of {name!r}. Nobody is vouched for.")
+        return HostKey(name, principal.roles)
 
     def chain_key(self) -> bytes:
         """Return the key of the journal's hash chains, empty when none is configured. Raises `BadConfiguration`.

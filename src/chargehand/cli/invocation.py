@@ -23,7 +23,7 @@ from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
 from chargehand.cli.ways import quoted
-from chargehand.config import Settings, nearest, settings_from
+from chargehand.config import Settings, settings_from
 from chargehand.durable import Journal as JournalPort
 from chargehand.errors import BadConfiguration, DecisionRefused
 from chargehand.journals.sqlite_look import refuse_foreign
@@ -201,13 +201,10 @@ class Invocation:
             raise DecisionRefused(
                 f"This decision needs a principal: {', '.join(sorted(principals))}. Give --as NAME or set CHARGEHAND_PRINCIPAL."
             )
-        if name not in principals:
-            near = nearest(name, principals)
-            hint = f"Did you mean {near!r}?" if near else f"Configured are: {', '.join(sorted(principals))}."
-            raise DecisionRefused(f"There is no principal {name!r}. {hint}")
-        if not principals[name].knows(self._secret(name)):
+        principal = self.settings.principal(name)
+        if not principal.knows(self._secret(name)):
             raise DecisionRefused(f"That is not the secret of {name!r}. Nothing was decided.")
-        return Person(name, principals[name].roles)
+        return Person(name, principal.roles)
 
     def starter(self, named: str | None) -> str:
         """Return who starts a run: a principal whose secret was checked, else who is logged in."""
