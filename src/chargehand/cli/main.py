@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 import chargehand
-from chargehand.cli import deciding, gatekeeping, inbox, keeping, reading, reference, replaying, running, steering, working
+from chargehand.cli import calibrating, deciding, gatekeeping, inbox, keeping, reading, reference, replaying, running, steering, working
 from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import ChargehandError, InvalidInput
 from chargehand.statuses import EXIT_DEFECT, EXIT_USAGE, exit_status
@@ -70,6 +70,7 @@ inbox.register(app)
 deciding.register(app)
 steering.register(app)
 replaying.register(app)
+calibrating.register(app)
 keeping.register(app)
 reference.register(app)
 

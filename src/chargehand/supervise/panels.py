@@ -4,7 +4,7 @@ Voters that err together say the same thing twice. By the design effect of corre
 whose errors correlate by ρ on average are worth ``n / (1 + (n - 1) ρ)`` independent ones; over pairs of their own that is
 ``n² / Σᵢ Σⱼ ρᵢⱼ`` with ``ρᵢᵢ = 1``. Nine judges of seven families were worth two (Kohli, arXiv 2605.29800).
 
-ρ of a pair is what was *measured* (`chargehand judge-check` with a panel), else 1 within a family, and across families what the gate
+ρ of a pair is what was *measured* (`chargehand judge-check` on a panel, given as `correlation=`), else 1 within a family, and across families what the gate
 *declares*. A voter whose family nobody knows counts as of everybody's family.
 """
 
