@@ -56,7 +56,7 @@ def test_the_guides_letter_is_judged(tmp_path: Path) -> None:
     with ModelStandIn(ModelScript(replies=(says(BAD, model=WRITER), says(GOOD, model=WRITER), *OPINIONS), models=MODELS)) as server:
         done = command(server, tmp_path, "run", "letters:reply", "--id", "letter", "--input", json.dumps("My parcel is late."), "--json")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert GOOD in done.stdout
+        assert json.loads(done.stdout)["value"] == GOOD
         shown = command(server, tmp_path, "show", "letter")
     assert "independent votes" in shown.stdout
 
