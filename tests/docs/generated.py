@@ -124,7 +124,7 @@ GROUPS: dict[str, str] = {
     "decorators": "workflow agent step read effect injected",
     "calls in workflows": ("Call gather Finished Failed StillWaiting saga sleep wait_signal ask_human start fail now uuid4 random"),
     "agents": "Done Feedback Clarify retry reassign escalate fall_back give_up",
-    "gates": "gate Verdict GateContext Fact complete consistent grounded no_repeat quorum ahead_by human",
+    "gates": "gate Verdict GateContext Fact complete consistent grounded no_repeat judge Answered quorum ahead_by human",
     "effects": "Approval Retry",
     "decisions": "Waiting Person HostKey Decision Approve Reject Release Edit Answer DoneByHand DidNotHappen Redrive Fail Abandon",
     "supervisor": "Supervisor RunView RunRow Event Resource Pace run_sync",

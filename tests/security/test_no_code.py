@@ -12,6 +12,7 @@ import pytest
 
 import chargehand
 from chargehand.errors import CallFailed, Failure, failure_from_record
+from chargehand.supervise import judges
 from chargehand.supervise.modelled import ADAPTERS, DEFAULT
 
 from .conftest import Command, change
@@ -46,8 +47,8 @@ EXECUTING_ATTRIBUTES = {
     "execve",
     "execvp",
 }
-IMPORTING = {"cli/loading.py", "supervise/modelled.py"}
-"""What imports by name: what the operator named on the command line or in the configuration; and the one adapter, whose name is fixed."""
+IMPORTING = {"cli/loading.py", "supervise/judges.py", "supervise/modelled.py"}
+"""What imports by name: what the operator named on the command line or in the configuration; and adapters, whose names are fixed."""
 TALKING = {
     "socket",
     "http",
@@ -106,7 +107,7 @@ def test_nothing_deserialises_by_executing() -> None:
     assert found + [(path, name) for path, name in names if name in EXECUTING_CALLS] == []
 
 
-def test_modules_are_imported_by_name_in_two_places() -> None:
+def test_modules_are_imported_by_name_in_three_places() -> None:
     """`importlib` is used where the command line's own words are looked up, and nowhere a journal, a letter or a model is read."""
     found = {
         path
@@ -122,7 +123,8 @@ def test_modules_are_imported_by_name_in_two_places() -> None:
         if name.lstrip(".") in ("import_module", "exec_module", "load_module")
     }
     assert calls == {(path, ".import_module") for path in IMPORTING}
-    assert {name for name, _ in (*ADAPTERS.values(), DEFAULT)} == {
+    assert {judges.ADAPTER, *(name for name, _ in (*ADAPTERS.values(), DEFAULT))} == {
+        "chargehand.adapters.judging",
         "chargehand.adapters.pydantic_ai",
         "chargehand.adapters.openai_agents",
         "chargehand.adapters.langgraph",
