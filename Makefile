@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow test-all lint check docs bench replay gates mutants wheel clean
+.PHONY: setup demo test test-slow test-all lint check docs bench adapters replay gates mutants wheel clean
 
 setup: $(READY)
 
@@ -39,6 +39,9 @@ docs: setup  ## renew what the pages take from the code
 
 bench: setup  ## speed and memory beside peers and the machine, in one run; ARGS=--quick, "--only NAME...", --docs
 	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+adapters: setup  ## what supervision adds to a request to a model, for each framework; with ARGS="--rounds 3" sooner
+	$(BIN)/python -m benchmarks.adapters $(ARGS)
 
 replay: setup  ## recorded runs of real models, played as supervised runs
 	$(BIN)/python -m benchmarks.replay

@@ -21,7 +21,6 @@ import sys
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -37,6 +36,7 @@ from pydantic_core import to_jsonable_python  # noqa: E402
 from benchmarks import gates_guide  # noqa: E402
 from benchmarks.handoffs import Handoff, incident, invoices, tau, workbench  # noqa: E402
 from chargehand.errors import Rejected  # noqa: E402
+from chargehand.supervise.calibration import Share  # noqa: E402
 from chargehand.supervise.checks import grounded, no_repeat  # noqa: E402
 from chargehand.supervise.gates import Gate, as_gate, verdict_of  # noqa: E402
 from chargehand.supervise.threads import Threads  # noqa: E402
@@ -73,16 +73,6 @@ def context_of(handoff: Handoff, facts_of: Callable[[Any], Sequence[Fact]] | Non
     )
 
 
-def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson score interval of a share (E. B. Wilson, JASA 22, 1927)."""
-    if not of:
-        return 0.0, 1.0
-    share, square = hits / of, z * z
-    middle = (share + square / (2 * of)) / (1 + square / of)
-    half = z / (1 + square / of) * sqrt(share * (1 - share) / of + square / (4 * of * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def held_out(handoff: Handoff) -> bool:
     """Say whether a recorded run belongs to the half of the tasks that was not looked at."""
     return zlib.crc32(handoff.inputs["query"].encode()) % 2 == 1
@@ -113,7 +103,7 @@ class Tally:
         rows = []
         for (gate, fault), counts in sorted(self.seen.items(), key=lambda item: (item[0][0] == "any of them", item[0])):
             of = sum(counts.values())
-            low, high = wilson(counts["fail"], of)
+            low, high = Share(counts["fail"], of).interval
             row = {"source": self.source, "gate": gate, "hand-off": fault or "right", "of": of}
             row |= {"rejected": counts["fail"], "abstained": counts["abstain"], "share": counts["fail"] / of}
             rows.append(row | {"low": low, "high": high, "kind": "recall" if fault else "false alarms"})

@@ -34,6 +34,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 
 LOCAL_IMPORTS: dict[str, str] = {
     "chargehand.testing.plugin:model_stand_in": "pytest loads the plugin in every project; only who asks for the stand-in pays for its import",
+    "chargehand.cli.gatekeeping:mcp": "the gateway needs the extra `mcp`; every other command works without it",
 }
 """Functions (``module:name``) that may import a module of ours inside, with the reason."""
 

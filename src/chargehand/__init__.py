@@ -36,7 +36,7 @@ from chargehand.errors import (
 from chargehand.events import Event
 from chargehand.limits import AtOnce, Breaker, Budget, Rate, Retry
 from chargehand.scripts import run_sync
-from chargehand.supervise.approvals import Person
+from chargehand.supervise.approvals import HostKey, Person
 from chargehand.supervise.budgets import Spending, spending
 from chargehand.supervise.call import Call
 from chargehand.supervise.checks import complete, consistent, grounded, no_repeat
@@ -58,6 +58,7 @@ from chargehand.supervise.decisions import (
 from chargehand.supervise.decorators import agent, effect, read, step, workflow
 from chargehand.supervise.definitions import Approval
 from chargehand.supervise.gates import ahead_by, gate, human, quorum
+from chargehand.supervise.judges import Answered, judge
 from chargehand.supervise.resources import Resource
 from chargehand.supervise.telemetry import RunLogFilter
 from chargehand.supervise.verbs import (
@@ -83,6 +84,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Abandon",
     "Answer",
+    "Answered",
     "Approval",
     "Approve",
     "AtOnce",
@@ -112,6 +114,7 @@ __all__ = [
     "Feedback",
     "Finished",
     "GateContext",
+    "HostKey",
     "InvalidInput",
     "JournalError",
     "KeyConflict",
@@ -160,6 +163,7 @@ __all__ = [
     "grounded",
     "human",
     "injected",
+    "judge",
     "no_repeat",
     "now",
     "quorum",

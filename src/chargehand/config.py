@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chargehand.carriers.embedded import Pace
-from chargehand.errors import BadConfiguration
+from chargehand.errors import BadConfiguration, DecisionRefused
+from chargehand.supervise.approvals import HostKey
 
 Kind = Literal["text", "list", "seconds", "count", "approve"]
 APPROVE = ("declared", "final", "every")
@@ -87,8 +88,9 @@ FOREIGN_VARIABLES = re.compile(r"CHARGEHAND_(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT(
 TABLES: dict[str, dict[str, str]] = {
     "environments": {"approve": "how much asks a person there"},
     "principals": {"roles": "which roles the person has", "secret": "the hash that `chargehand principal` printed"},
+    "mcp": {"servers": "the MCP servers behind the gateway; `chargehand mcp` checks this table and what is in it"},
 }
-"""Tables of tables: ``[environments.NAME]`` and ``[principals.NAME]``, and the keys of each."""
+"""Tables: ``[environments.NAME]`` and ``[principals.NAME]`` and the keys of each, and ``[mcp]``, which the gateway reads itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +122,31 @@ class Settings:
     redact: tuple[str, ...] = DEFAULT_REDACT
     chain_key_given: str | None = field(default=None, repr=False)
     principals: Mapping[str, Principal] = field(default_factory=dict)
+    mcp: Mapping[str, Any] = field(default_factory=dict, repr=False)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def pace(self) -> Pace:
         """Return how a carrier shall look around."""
         return Pace(lease=self.lease, silent_after=self.silent_after, keep_loaded=self.keep_loaded)
+
+    def principal(self, name: str) -> Principal:
+        """Return a configured principal. Raises `DecisionRefused` with the near name."""
+        if name in self.principals:
+            return self.principals[name]
+        near = nearest(name, self.principals)
+        configured = f"Configured are: {', '.join(sorted(self.principals))}." if self.principals else "No principals are configured."
+        raise DecisionRefused(f"There is no principal {name!r}. " + (f"Did you mean {near!r}?" if near else configured))
+
+    def host_key(self, name: str, secret: str) -> HostKey:
+        """Return the key with which an application vouches for its users: a principal's name and roles, for whoever knows the secret.
+
+        Raises `DecisionRefused` for an unknown principal or a secret that is not its own.
+        """
+        principal = self.principal(name)
+        if not principal.knows(secret):
+            raise DecisionRefused(f"That is not the secret of {name!r}. Nobody is vouched for.")
+        return HostKey(name, principal.roles)
 
     def chain_key(self) -> bytes:
         """Return the key of the journal's hash chains, empty when none is configured. Raises `BadConfiguration`.
@@ -183,7 +204,7 @@ def settings_from(
         if origins.get("chain_key_file") == BY_KEY["chain_key_file"].variable:
             raise BadConfiguration(f"{CHAIN_KEY} and {BY_KEY['chain_key_file'].variable} are both set. Set one of them.")
         values["chain_key_given"] = variables[CHAIN_KEY]
-    return Settings(**values, principals=_principals(file, document), file=file, origins=origins)
+    return Settings(**values, principals=_principals(file, document), mcp=_mcp(file, document), file=file, origins=origins)
 
 
 # -- the file ----------
@@ -316,6 +337,13 @@ def _principals(file: Path | None, document: Mapping[str, Any]) -> dict[str, Pri
             raise BadConfiguration(f"{where}.secret is no hash of a secret. `chargehand principal {name}` prints one.")
         found[name] = Principal(name, frozenset(roles), secret)
     return found
+
+
+def _mcp(file: Path | None, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    table = document.get("mcp", {})
+    if not isinstance(table, dict):
+        raise BadConfiguration(f"{file}: 'mcp' is no table. Write [mcp].")
+    return table
 
 
 def _tables(file: Path | None, document: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:

@@ -52,7 +52,7 @@ from chargehand.starting import (
     refuse_second,
     refuse_second_resume,
 )
-from chargehand.supervise.approvals import Person
+from chargehand.supervise.approvals import HostKey, Person
 from chargehand.supervise.call import Call
 from chargehand.supervise.decisions import Decision
 from chargehand.supervise.definitions import WorkflowDefinition, registry_of
@@ -130,6 +130,8 @@ class Supervisor:
         journal: a journal that is there already, in place of the one that `url` names.
         chain_key: keys the journal's hash chains and seals mail, so that only who has it can rewrite history unnoticed, or
             decide. The same for every process of a journal.
+        host_key: with what right this application vouches for the persons it names (`Settings.host_key`): a role beyond the key is
+            refused, and the events say which application vouched. Without one its word is taken as it is.
         on_waiting: called with "entered" or "left" and the entry when what waits for a person changes in a run driven here, after
             the commit. It must not block; what it raises is logged and changes nothing.
         tracer_provider: where OpenTelemetry spans go (extra ``telemetry``); the application's own provider if none is given.
@@ -151,12 +153,13 @@ class Supervisor:
         clock: Clock | None = None,
         journal: Journal | None = None,
         chain_key: bytes = b"",
+        host_key: HostKey | None = None,
         on_waiting: Callable[[str, Waiting], None] | None = None,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
         if approve not in ("declared", "final", "every"):
             raise BadConfiguration(f"approve is 'declared', 'final' or 'every', not {approve!r}.")
-        self.environment = environment
+        self.environment, self._host_key = environment, host_key
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.journal: Journal = journal if journal is not None else journal_at(url, self.clock, chain_key)
         self.workflows = registry_of(workflows)
@@ -415,6 +418,7 @@ class Supervisor:
             )
         if not isinstance(by, Person) or not by.id:
             raise DecisionRefused("A decision needs a person with an id: by=Person('ann', roles=['buyer']).")
+        by = self._vouched(by)
         if not isinstance(decision, Decision):
             raise DecisionRefused(f"A decision is Approve(), Reject('why') or their like, not {decision!r}.")
         person = {"id": by.id, "roles": sorted(by.roles)} | ({"vouched_by": by.vouched_by} if by.vouched_by else {})
@@ -438,6 +442,12 @@ class Supervisor:
             return
         await self._post(found.run_id, "decision", body)
 
+    def _id_of(self, by: Person | None) -> str | None:
+        return self._vouched(by).id if by else None
+
+    def _vouched(self, by: Person) -> Person:
+        return by if self._host_key is None else self._host_key.vouched(by)
+
     async def _refuse_second(self, entry: Waiting) -> None:
         """Refuse a decision on what was decided already and is not carried out yet; several votes are no second decision."""
         if int(entry.shows.get("votes") or 1) > 1:
@@ -448,11 +458,11 @@ class Supervisor:
     async def signal(self, run_id: str, name: str, value: Any = None, *, by: Person | None = None) -> None:
         """Send a signal to a run; returns when it is on disk. It is kept when nothing waits for it yet."""
         form = Codec(Any, f"the signal {name!r}").to_json(value)
-        await self._post(run_id, "signal", {"name": name, "value": form, "by": by.id if by else None})
+        await self._post(run_id, "signal", {"name": name, "value": form, "by": self._id_of(by)})
 
     async def cancel(self, run_id: str, reason: str = "cancelled", *, by: Person | None = None) -> None:
         """Cancel a run: its effects are undone. A second cancel changes nothing."""
-        await self._post(run_id, "cancel", {"reason": reason, "by": by.id if by else None})
+        await self._post(run_id, "cancel", {"reason": reason, "by": self._id_of(by)})
 
     async def resume(self, run_id: str, *, accept: Sequence[str] = (), by: Person | None = None) -> None:
         """Let a run that is parked as a whole go on; `accept` names paths where the code as it is now is right: what has an answer
@@ -461,7 +471,7 @@ class Supervisor:
         Raises `DecisionRefused` when it was told so already and no worker has seen it yet: the second word would be lost.
         """
         refuse_second_resume(run_id, await self._letters(await self.row(run_id)))
-        await self._post(run_id, "resume", {"accept": list(accept), "by": by.id if by else None})
+        await self._post(run_id, "resume", {"accept": list(accept), "by": self._id_of(by)})
 
     async def _letters(self, row: RunRow) -> list[Mail]:
         """Return what lies in a run's mailbox, without what a driver will ignore because it bears no seal."""

@@ -1,9 +1,12 @@
-"""What the killed worker of `test_killed.py` runs: one agent that asks a model seven times."""
+"""What the killed worker of `test_killed.py` runs: one agent that asks a model seven times, by the framework that is named."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
+import warnings
+from typing import Any
 
 from chargehand import Supervisor, agent, give_up, read, workflow
 
@@ -16,7 +19,23 @@ async def price(sku: str) -> int:
     return 15
 
 
-@agent(name="adder", role="Adds prices.", uses=[price], model="openai-chat:stand-in", ladder=[give_up()])
+def answering(framework: str) -> Any:
+    """Return what answers, as its author wrote it."""
+    if framework == "openai_agents":
+        sdk = importlib.import_module("agents")
+        adapter = importlib.import_module("chargehand.adapters.openai_agents")
+        second = sdk.Agent(name="second", model="stand-in", tools=[adapter.tool_of(price)])
+        return sdk.Agent(name="first", model="stand-in", handoffs=[second])
+    if framework == "langgraph":
+        adapter = importlib.import_module("chargehand.adapters.langgraph")
+        model = adapter.journaled(importlib.import_module("langchain_openai").ChatOpenAI(model="stand-in"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("langgraph.prebuilt").create_react_agent(model, [adapter.tool_of(price)])
+    return "openai-chat:stand-in"
+
+
+@agent(name="adder", role="Adds prices.", uses=[price], model=answering(sys.argv[1]), ladder=[give_up()])
 async def adder(parts: list[str]) -> int:
     """Look up each price, then give the sum."""
 

@@ -66,6 +66,11 @@ BAD: list[tuple[str, int, str, str]] = [
     # worker
     ("worker", 2, "configuration", "No workflow is named"),
     ("worker nowhere:x", 2, "configuration", "no module"),
+    ("judge-check nothing.jsonl json:nothing", 2, "configuration", "json has no 'nothing'"),
+    ("judge-check nothing.jsonl json:dumps", 2, "configuration", "is no judge but function"),
+    ("mcp", 2, "configuration", "has no table [mcp.servers.NAME]"),
+    ("mcp --journal memory:", 2, "configuration", "The gateway's journal is a file"),
+    ("mcp --grace soon", 2, "invalid-input", "--grace"),
     (f"worker {PAY} --grace long", 2, "invalid-input", "'long'"),
     (f"worker {PAY} --log-level loud", 2, "invalid-input", "'loud'"),
     (f"worker {PAY} --journal memory:", 2, "configuration", "memory:"),

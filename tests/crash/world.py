@@ -126,14 +126,17 @@ class World:
 
     @contextmanager
     def _writing(self) -> Iterator[list[Fact]]:
-        with self.book.writing() as facts:
-            known = len(facts)
-            try:
-                yield facts
-            finally:
-                new = facts[known:]
-        if new and self.seen is not None:
-            self.seen(new[-1])
+        new: list[Fact] = []
+        try:
+            with self.book.writing() as facts:
+                known = len(facts)
+                try:
+                    yield facts
+                finally:
+                    new = facts[known:]
+        finally:  # a service that refuses has a new fact as well
+            if new and self.seen is not None:
+                self.seen(new[-1])
 
     def _trouble(self, facts: Sequence[Fact], tool: str, ref: str, key: str = "") -> Trouble:
         plan = self.troubles.get((tool, ref), ())

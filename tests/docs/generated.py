@@ -126,7 +126,7 @@ GROUPS: dict[str, str] = {
     "agents": "Done Feedback Clarify retry reassign escalate fall_back give_up",
     "gates": "gate Verdict GateContext Fact complete consistent grounded no_repeat quorum ahead_by human",
     "effects": "Approval Retry",
-    "decisions": "Waiting Person Decision Approve Reject Release Edit Answer DoneByHand DidNotHappen Redrive Fail Abandon",
+    "decisions": "Waiting Person HostKey Decision Approve Reject Release Edit Answer DoneByHand DidNotHappen Redrive Fail Abandon",
     "supervisor": "Supervisor RunView RunRow Event Resource Pace run_sync",
     "limits": "Budget spending Spending AtOnce Rate Breaker",
     "telemetry": "RunLogFilter",

@@ -80,14 +80,18 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
     )
     assert needed == [
         "apsw",
+        "langgraph extra == 'langgraph'",
+        "mcp extra == 'mcp'",
+        "openai-agents extra == 'openai-agents'",
         "opentelemetry-api extra == 'telemetry'",
         "pydantic",
         "pydantic-ai-slim extra == 'llm'",
         "rich",
         "typer",
+        "uvicorn extra == 'mcp'",
         "uvicorn extra == 'testing'",
     ]
-    assert metadata.get_all("Provides-Extra") == ["llm", "telemetry", "testing"]
+    assert metadata.get_all("Provides-Extra") == ["langgraph", "llm", "mcp", "openai-agents", "telemetry", "testing"]
     assert "the worker who answers for a crew's output" in str(metadata.get_payload())
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import chargehand
 from chargehand.errors import CallFailed, Failure, failure_from_record
-from chargehand.supervise.modelled import ADAPTER
+from chargehand.supervise.modelled import ADAPTERS, DEFAULT
 
 from .conftest import Command, change
 
@@ -122,7 +122,11 @@ def test_modules_are_imported_by_name_in_two_places() -> None:
         if name.lstrip(".") in ("import_module", "exec_module", "load_module")
     }
     assert calls == {(path, ".import_module") for path in IMPORTING}
-    assert ADAPTER == "chargehand.adapters.pydantic_ai"
+    assert {name for name, _ in (*ADAPTERS.values(), DEFAULT)} == {
+        "chargehand.adapters.pydantic_ai",
+        "chargehand.adapters.openai_agents",
+        "chargehand.adapters.langgraph",
+    }
 
 
 def test_nothing_is_sent_anywhere() -> None:

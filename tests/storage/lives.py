@@ -45,19 +45,21 @@ class Left:
 
 @dataclass
 class Witness:
-    """What was known to whom when the disk had seen so many changes. `facts` has that number for each fact after the `known` ones."""
+    """What was known to whom when the disk had seen so many changes. `facts` has how many facts the world had in all.
+
+    What a service notes at one go is one change of the world: no power cut comes between an arrival and what it did.
+    """
 
     disk: Disk
     clock: FakeClock
     book: Book
-    known: int
-    facts: list[int] = field(default_factory=list)
+    facts: list[tuple[int, int]] = field(default_factory=list)
     acknowledged: list[tuple[int, str, int]] = field(default_factory=list)
     times: list[tuple[int, float]] = field(default_factory=list)
 
     def saw(self, fact: Fact) -> None:
         """Note the new facts of the outside world, of which this is the last."""
-        self.facts += [len(self.disk.done)] * (len(self.book.facts()) - self.known - len(self.facts))
+        self.facts.append((len(self.disk.done), len(self.book.facts())))
         self.times.append((len(self.disk.done), self.clock.now()))
 
     def heard(self, run: str, seq: int) -> None:
@@ -67,8 +69,9 @@ class Witness:
 
     def at(self, cut: int, dice: random.Random, before: Left) -> tuple[list[Fact], float, dict[str, int]]:
         """Return the world's book, the time and what was acknowledged when the disk had seen so many changes."""
-        sure, most = (bisect.bisect_left(self.facts, bound) for bound in (cut, cut + 1))
-        facts = self.book.facts()[: self.known + dice.randint(sure, most)]
+        sure, most = (bisect.bisect_left(self.facts, (bound,)) for bound in (cut, cut + 1))
+        happened = dice.randint(sure, most)
+        facts = self.book.facts()[: self.facts[happened - 1][1]] if happened else list(before.facts)
         acknowledged = dict(before.acknowledged)
         for at, run, seq in self.acknowledged:
             if at <= cut:
@@ -129,7 +132,7 @@ class Life:
             self.disk.fault = self.fault(self.disk)
         self.clock = FakeClock(self.left.now)
         self.book = Book(self.left.facts)
-        self.witness = Witness(self.disk, self.clock, self.book, len(self.left.facts))
+        self.witness = Witness(self.disk, self.clock, self.book)
         self.example: Example = ALL[self.name]
 
     async def lived(self) -> End:

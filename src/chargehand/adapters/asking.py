@@ -61,10 +61,24 @@ async def ask(model: str, asked: Any, live: Live, *, tokens_at_most: int = 0) ->
 
     If the process dies inside: the request is made again, and its reservation counts as spent.
     """
-    if current_body.get() is None:
-        raise OutsideRun("A supervised agent's model was asked outside the agent's body. Call the agent from a workflow.")
+    _check_inside()
     token = _live.set(live)
     try:
         return await request(model, digest_of([model, asked]), tokens_at_most)
     finally:
         _live.reset(token)
+
+
+def ask_from_thread(model: str, asked: Any, live: Live, *, tokens_at_most: int = 0) -> Any:
+    """Do what `ask` does from a thread of the body's own, and block that thread."""
+    _check_inside()
+    token = _live.set(live)
+    try:
+        return request(model, digest_of([model, asked]), tokens_at_most).wait()
+    finally:
+        _live.reset(token)
+
+
+def _check_inside() -> None:
+    if current_body.get() is None:
+        raise OutsideRun("A supervised agent's model was asked outside the agent's body. Call the agent from a workflow.")

@@ -11,7 +11,6 @@ sessions, and what an author's own hooks and dynamic instructions do; the latter
 from __future__ import annotations
 
 import asyncio
-import json
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pydantic import create_model
 from pydantic_ai import Agent, Tool, ToolFailed, UsageLimits
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
 from pydantic_ai.exceptions import (
@@ -42,18 +40,14 @@ from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, ToolsetTool, 
 from pydantic_core import to_jsonable_python
 
 from chargehand.adapters.asking import Answer, ask
-from chargehand.contracts import MISSING
-from chargehand.errors import BudgetExhausted, Failure, InvalidInput, ModelFailed, NotDone, Rejected
-from chargehand.supervise.call import Call
+from chargehand.adapters.prompting import REQUESTS_MAX, Told, Unfit, instructions_of, prompt_of, schema_of, used
+from chargehand.errors import ModelFailed, NotDone, Rejected
 from chargehand.supervise.decorators import step
 from chargehand.supervise.definitions import AgentDefinition, Definition
 from chargehand.verdicts import Clarify, Feedback
 
 _VOLATILE = frozenset({"timestamp", "run_id", "conversation_id"})
 """Fields of messages that differ each time the same is asked."""
-
-REQUESTS_MAX = 50
-"""Requests to the model in one attempt; an agent that needs more does not know when to stop (MAST FM-1.5)."""
 
 
 # -- requests ----------
@@ -191,26 +185,16 @@ class Journaled(AbstractCapability[Any]):
 
 def tool_of(definition: Definition[..., Any]) -> Tool[Any]:
     """Return a read, effect or agent as a tool of the framework. What the supervisor fills is not in its schema."""
-    contract = definition.contract
-    fields: dict[str, Any] = {
-        parameter.name: (parameter.codec.annotation, ... if parameter.default is MISSING else parameter.default)
-        for parameter in contract.parameters
-    }
-    schema = create_model(definition.name, **fields).model_json_schema()
 
     async def use(**arguments: Any) -> Any:
         try:
-            call: Call[Any] = Call(definition, contract.from_record(arguments))
-        except InvalidInput as unfit:
+            return await used(definition, arguments)
+        except Unfit as unfit:
             raise ModelRetry(str(unfit)) from unfit
-        try:
-            return contract.result.to_json(await call)
-        except BudgetExhausted:
-            raise
-        except Failure as failure:  # denied, refused, timed out: the model is told, and may do something else
-            raise ToolFailed(f"{failure.code}: {failure.message}") from failure
+        except Told as told:
+            raise ToolFailed(str(told)) from told
 
-    return Tool.from_schema(use, definition.name, definition.__doc__ or "", schema)
+    return Tool.from_schema(use, definition.name, definition.__doc__ or "", schema_of(definition))
 
 
 # -- the body ----------
@@ -229,7 +213,7 @@ def body_of(definition: AgentDefinition[..., Any], model: str | Model | Agent[An
         inner = model if isinstance(model, Agent) else loops.get(asyncio.get_running_loop())
         if inner is None:  # a provider's client belongs to a loop; its key is looked for when it is needed, not when the module is imported
             inner = loops[asyncio.get_running_loop()] = Agent(infer_model(model))  # type: ignore[arg-type]
-        return await _run(definition, inner, _prompt(definition, values, feedback), own=isinstance(model, Agent))
+        return await _run(definition, inner, prompt_of(definition, values, feedback), own=isinstance(model, Agent))
 
     return body
 
@@ -241,7 +225,7 @@ async def _run(definition: AgentDefinition[..., Any], inner: Agent[Any, Any], pr
         result = await inner.run(
             prompt,
             output_type=None if own and inner.output_type == definition.contract.result.annotation else output,
-            instructions=_instructions(definition),
+            instructions=instructions_of(definition),
             toolsets=[toolset],
             capabilities=[Journaled(definition.uses)],
             usage_limits=UsageLimits(request_limit=REQUESTS_MAX),
@@ -259,27 +243,3 @@ async def _run(definition: AgentDefinition[..., Any], inner: Agent[Any, Any], pr
 def _output_of(definition: AgentDefinition[..., Any]) -> Any:
     annotation = definition.contract.result.annotation
     return [annotation, Clarify] if definition.contract.may_clarify else annotation
-
-
-def _instructions(definition: AgentDefinition[..., Any]) -> str:
-    """Return the contract as the model reads it."""
-    lines = [definition.role]
-    if definition.__doc__:
-        lines.append(definition.__doc__.strip())
-    if definition.done:
-        lines.append("You are done when:\n" + "\n".join(f"- {done.clause}" for done in definition.done))
-    return "\n\n".join(lines)
-
-
-def _prompt(definition: AgentDefinition[..., Any], values: Mapping[str, Any], feedback: Feedback | None) -> list[str]:
-    """Return what the model is asked: the arguments as JSON (a lone text as it is), then what came of earlier attempts."""
-    parameters = {parameter.name: parameter.codec for parameter in definition.contract.parameters}
-    forms = {name: parameters[name].to_json(value) for name, value in values.items()}
-    lone = next(iter(forms.values())) if len(forms) == 1 else None
-    prompt = [lone if isinstance(lone, str) else json.dumps(forms, ensure_ascii=False, indent=1)]
-    if feedback is not None and str(feedback):
-        told = f"This is attempt {feedback.attempt}. Of the attempts before:\n{feedback}"
-        if feedback.output is not None:
-            told += f"\nThe output that was rejected: {json.dumps(feedback.output, ensure_ascii=False)}"
-        prompt.append(told)
-    return prompt

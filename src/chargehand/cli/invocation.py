@@ -23,8 +23,9 @@ from rich.text import Text
 
 from chargehand.cli.safe import as_json, one_line, plain, redacted
 from chargehand.cli.ways import quoted
-from chargehand.config import Settings, nearest, settings_from
+from chargehand.config import Settings, settings_from
 from chargehand.durable import Journal as JournalPort
+from chargehand.durable import Waiting
 from chargehand.errors import BadConfiguration, DecisionRefused
 from chargehand.journals.sqlite_look import refuse_foreign
 from chargehand.starting import refuse_no_journal_at
@@ -143,6 +144,7 @@ class Invocation:
         work: bool,
         signs: bool = False,
         journal: JournalPort | None = None,
+        on_waiting: Callable[[str, Waiting], None] | None = None,
     ) -> Supervisor:
         """Return a supervisor of these settings, on a journal that is open already when one is given.
 
@@ -161,6 +163,7 @@ class Invocation:
             pace=settings.pace(),
             journal=journal,
             chain_key=settings.chain_key() if work or signs else b"",
+            on_waiting=on_waiting,
         )
 
     @asynccontextmanager
@@ -201,13 +204,10 @@ class Invocation:
             raise DecisionRefused(
                 f"This decision needs a principal: {', '.join(sorted(principals))}. Give --as NAME or set CHARGEHAND_PRINCIPAL."
             )
-        if name not in principals:
-            near = nearest(name, principals)
-            hint = f"Did you mean {near!r}?" if near else f"Configured are: {', '.join(sorted(principals))}."
-            raise DecisionRefused(f"There is no principal {name!r}. {hint}")
-        if not principals[name].knows(self._secret(name)):
+        principal = self.settings.principal(name)
+        if not principal.knows(self._secret(name)):
             raise DecisionRefused(f"That is not the secret of {name!r}. Nothing was decided.")
-        return Person(name, principals[name].roles)
+        return Person(name, principal.roles)
 
     def starter(self, named: str | None) -> str:
         """Return who starts a run: a principal whose secret was checked, else who is logged in."""

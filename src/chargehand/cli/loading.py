@@ -90,6 +90,18 @@ def resources_for(workflows: Iterable[AnyWorkflow], references: Sequence[str]) -
     return list(found.values())
 
 
+def thing_at(reference: str) -> Any:
+    """Return what ``module:name`` or ``path/to/file.py:name`` names, whatever it is."""
+    module_name, _, name = reference.rpartition(":")
+    if not module_name or not name:
+        raise BadConfiguration(f"This names nothing in a module: {reference!r}. Write module:name or path/to/file.py:name.")
+    module = _imported(module_name, reference)
+    if not hasattr(module, name):
+        near = nearest(name, vars(module))
+        raise BadConfiguration(f"{module_name} has no {name!r}." + (f" Did you mean {module_name}:{near}?" if near else ""))
+    return getattr(module, name)
+
+
 def resources_at(reference: str) -> list[Resource[Any]]:
     """Return the resources that ``module:name`` names: one, or a list of them."""
     module_name, _, name = reference.rpartition(":")

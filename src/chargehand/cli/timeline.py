@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chargehand.cli.safe import duration, moment, one_line, short_json
+from chargehand.cli.safe import counted, duration, moment, one_line, short_json
 from chargehand.events import EVENT_TYPES, Event
 
 Payload = Mapping[str, Any]
@@ -69,8 +69,27 @@ def verdicts_told(payload: Payload) -> str:
     for verdict in payload.get("verdicts", ()):
         mode = f" [{one_line(verdict['mode'])}]" if verdict.get("mode") else ""
         reasons = "; ".join(one_line(reason, 200) for reason in verdict.get("reasons", ()))
-        said.append(f"{one_line(verdict.get('gate') or 'gate')} {verdict.get('outcome')}{mode}" + (f": {reasons}" if reasons else ""))
+        said.append(
+            f"{one_line(verdict.get('gate') or 'gate')} {verdict.get('outcome')}{mode}{_votes(verdict)}"
+            + (f": {reasons}" if reasons else "")
+        )
     return "; ".join(said)
+
+
+def _votes(verdict: Payload) -> str:
+    """Return how voters voted and what that is worth, or that a judge was not asked; nothing for other gates."""
+    evidence = verdict.get("evidence")
+    if not isinstance(evidence, Mapping):
+        return ""
+    if evidence.get("asked") is False:
+        return f" (not asked: {one_line(evidence.get('why'), 200)})"
+    if "effective" not in evidence:
+        return ""
+    lost = f", {evidence.get('lost')} lost" if evidence.get("lost") else ""
+    return (
+        f" ({evidence.get('yes')} yes, {evidence.get('no')} no{lost} of {counted(int(evidence.get('of') or 0), 'voter')}; "
+        f"worth {one_line(evidence['effective'])} independent votes)"
+    )
 
 
 def _until(payload: Payload) -> str:

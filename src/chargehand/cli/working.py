@@ -46,13 +46,13 @@ async def worker(
     A second signal leaves at once: what was in flight is recovered by the next worker, as after a crash.
     """
     seconds = seconds_given(grace, "--grace") or 0.0
-    _log(log_level)
+    log_to_stderr(log_level)
     settings = face.settings
     if settings.journal == "memory:":
         raise BadConfiguration("A worker cannot drive the journal memory:, which nobody else can reach. Give --journal FILE.")
     definitions = workflows_at(workflows or (), settings)
     supervisor = face.supervisor(definitions, resources_for(definitions, [*(resources or ()), *settings.resources]), work=True)
-    stop = _stop_signal()
+    stop = stop_signal()
     await supervisor.__aenter__()
     collect_less_often()
     _announce(face, supervisor, "started")
@@ -77,7 +77,7 @@ async def _until_stopped(supervisor: Supervisor, stop: asyncio.Event) -> None:
         carried.cancel()
 
 
-def _stop_signal() -> asyncio.Event:
+def stop_signal() -> asyncio.Event:
     """Return an event that the first SIGTERM or SIGINT sets; the second ends the process."""
     stop = asyncio.Event()
 
@@ -121,7 +121,8 @@ class _Plain(logging.Formatter):
         return plain(super().format(record)).replace("\n", "\n    ")
 
 
-def _log(level: str) -> None:
+def log_to_stderr(level: str) -> None:
+    """Have everything logged go to standard error. Raises `InvalidInput` for a level that is none."""
     if level.lower() not in LEVELS:
         raise InvalidInput(f"--log-level cannot be {level!r}. It is one of: {', '.join(LEVELS)}.")
     handler = logging.StreamHandler(sys.stderr)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chargehand.contracts import Arguments, digest_of
 from chargehand.core.states import EffectState
 from chargehand.durable import Waiting
+from chargehand.errors import DecisionRefused
 from chargehand.supervise import waiting
 from chargehand.supervise.log import Draft
 
@@ -40,6 +41,23 @@ class Person:
         object.__setattr__(self, "id", id)
         object.__setattr__(self, "roles", frozenset((roles,) if isinstance(roles, str) else roles))
         object.__setattr__(self, "vouched_by", vouched_by)
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """What lets a host application vouch for its users: the name under which it does, and the roles that it may give them."""
+
+    name: str
+    roles: frozenset[str]
+
+    def vouched(self, person: Person) -> Person:
+        """Return a person as one for whom this host vouches. Raises `DecisionRefused` where it may not."""
+        if person.vouched_by not in (None, self.name):
+            raise DecisionRefused(f"{person.id!r} is vouched for by {person.vouched_by!r}; this process has the key of {self.name!r}.")
+        if beyond := sorted(person.roles - self.roles):
+            may = ", ".join(sorted(self.roles)) or "no role"
+            raise DecisionRefused(f"The key of {self.name!r} vouches for {may}, and not for {', '.join(beyond)} ({person.id!r}).")
+        return Person(person.id, person.roles, self.name)
 
 
 def needed(driver: RunDriver, definition: EffectDefinition[..., Any], arguments: Arguments) -> bool:

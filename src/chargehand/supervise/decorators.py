@@ -24,6 +24,8 @@ from chargehand.supervise.definitions import (
     WorkflowDefinition,
 )
 from chargehand.supervise.gates import Gate, as_gate
+from chargehand.supervise.judges import JudgeDefinition
+from chargehand.supervise.panels import families_of_voter, related
 from chargehand.verdicts import Clarify, Done, Fact
 
 P = ParamSpec("P")
@@ -91,6 +93,15 @@ def _options_by_name(example: str) -> Callable[[Callable[P, T]], Callable[P, T]]
 
 def _gates(gates: Sequence[Any]) -> list[Gate]:
     return [as_gate(gate) for gate in gates]
+
+
+def _checks(gates: Sequence[Any], where: str) -> list[Gate]:
+    """Return the gates of a place where no voters can be asked. Raises `DefinitionError` for a judge there."""
+    found = _gates(gates)
+    for gate in found:
+        if gate.voters:
+            raise DefinitionError(f"The gate {gate.name} asks judges or voters, and stands in {where}. Give it to the gates= of an agent.")
+    return found
 
 
 @overload
@@ -186,7 +197,7 @@ def _step_maker(kind: Literal["step", "read"], args: tuple[Any, ...], options: d
         given = dict(options)
         limits = Limits(given.pop("at_once", None), given.pop("rate", None), given.pop("breaker", None))
         given["timeout"] = _timeout(given.get("timeout"))
-        given["gates"] = _gates(given.get("gates", ()))
+        given["gates"] = _checks(given.get("gates", ()), f"the gates= of a {kind}")
         try:
             return StepDefinition(function, kind, limits=limits, **given)
         except TypeError as error:
@@ -281,7 +292,7 @@ def effect(
     """
     options = EffectOptions(
         undo=undo, final=final, approve=approve, lookup=lookup, transactional=transactional, key=key, retry=retry, timeout=_timeout(timeout),
-        environment=environment, dry_run=dry_run, advisory=tuple(advisory), gates=tuple(_gates(gates)), repeat=repeat, once_per=once_per,
+        environment=environment, dry_run=dry_run, advisory=tuple(advisory), gates=tuple(_checks(gates, "the gates= of an effect")), repeat=repeat, once_per=once_per,
         on_exhausted=on_exhausted, undo_in_doubt=undo_in_doubt, idempotent_for=positive_seconds(idempotent_for, "idempotent_for="), undo_retry=undo_retry, raises=tuple(raises),
     )  # fmt: skip
     return _effect_maker(options, name, Limits(at_once, rate, breaker))
@@ -343,7 +354,7 @@ def agent(
 
     def make(function: Callable[..., Any]) -> Any:
         made: AgentDefinition[..., Any] = AgentDefinition(
-            function, role=role, name=name, done=done, uses=uses, gates=_gates(gates), admits=_gates(admits), facts=facts, family=family,
+            function, role=role, name=name, done=done, uses=uses, gates=_gates(gates), admits=_checks(admits, "admits="), facts=facts, family=family,
             ladder=None if ladder is None else checked_ladder(ladder), retry_errors=retry_errors, timeout=_timeout(timeout), budget=budget,
             clarify=clarify, allow_same_family=allow_same_family, all_reasons=all_reasons, model=model, limits=Limits(at_once, rate, breaker),
         )  # fmt: skip
@@ -354,26 +365,40 @@ def agent(
 
 
 def _check_families(made: AgentDefinition[..., Any]) -> None:
-    """Refuse voters that share a producer's blind spots: the agent's, or that of one its own ladder reassigns to.
+    """Refuse judges and voters that share a producer's blind spots: the agent's, or those of one its own ladder reassigns to.
 
-    An undeclared family counts as the producer's own.
+    A family that is not declared, nor known from the model's name, counts as the producer's own.
     """
+    done = [as_gate(clause.by) for clause in made.done if clause.by is not None]
     producers = [made, *(rung.to for rung in made.ladder or () if isinstance(rung.to, AgentDefinition))]
-    for gate in made.gates:
+    for gate in (*made.gates, *done):
         for voter in gate.voters:
-            if not isinstance(voter, AgentDefinition):
+            if not isinstance(voter, (AgentDefinition, JudgeDefinition)):
                 raise DefinitionError(
-                    f"The gate {gate.name} of {made.name} asks {voter!r} for a vote. Voters are agents: functions under @agent."
+                    f"The gate {gate.name} of {made.name} asks {voter!r} for a vote. Voters are judges, and agents: functions under @agent."
                 )
-            if made.allow_same_family:
-                continue
-            for producer in producers:
-                if voter.family is None or producer.family is None or voter.family == producer.family:
-                    whose = "" if producer is made else f" by {producer.name}, to which the ladder reassigns,"
+            if isinstance(voter, JudgeDefinition):
+                _check_needs(made, voter)
+            for producer in [] if made.allow_same_family else producers:
+                if related(families_of_voter(voter), families_of_voter(producer)):
+                    own = "/".join(families_of_voter(producer)) or None
+                    theirs = "/".join(families_of_voter(voter)) or None
                     raise Monoculture(
-                        f"The gate {gate.name} of {made.name} asks {voter.name}, of family {voter.family!r}, about an output{whose} "
-                        f"of family {producer.family!r}. Declare different families, or say allow_same_family=True."
+                        f"The gate {gate.name} of {made.name} asks {voter.name}, of family {theirs!r}, about an output of family {own!r}"
+                        f"{'' if producer is made else f' ({producer.name}, to whom it is reassigned)'}. "
+                        "Declare different families, or say allow_same_family=True."
                     )
+
+
+def _check_needs(made: AgentDefinition[..., Any], judge: JudgeDefinition) -> None:
+    """Refuse a judge that needs an input which the agent does not take."""
+    takes = [parameter.name for parameter in made.contract.parameters]
+    missing = [name for name in judge.needs if name not in takes]
+    if missing:
+        raise DefinitionError(
+            f"The judge {judge.name} of {made.name} needs {', '.join(map(repr, missing))}, which {made.name} does not take. "
+            f"It takes: {', '.join(takes) or 'nothing'}."
+        )
 
 
 @overload

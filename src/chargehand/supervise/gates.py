@@ -32,6 +32,7 @@ from chargehand.core.leaving import failure_in
 from chargehand.errors import DefinitionError, Rejected
 from chargehand.failures import MAST, SYSTEM
 from chargehand.limits import Seconds, seconds
+from chargehand.supervise.panels import Correlation, checked_correlation
 from chargehand.supervise.threads import Threads
 from chargehand.verdicts import GateContext, Verdict
 
@@ -51,7 +52,7 @@ class Gate:
     waits: it runs after the others and its verdict is journaled on its own. `timeout` and `within` are in seconds. A
     `blocking` gate is a sync one that must not run on the event loop; it runs in a thread. A thread cannot be stopped:
     after a timeout it runs to its end and what it says is dropped. `voters`, `quorum` and `ahead_by` belong to kind
-    "vote", `role` and `within` to kind "human". `resources` are the parameters that are filled with resources, by name,
+    "vote", with how their errors correlate; `role` and `within` to kind "human". `resources` are the parameters that are filled with resources, by name,
     with their annotations.
 
     Calling a gate calls its check, so a decorated function can still be called and tested as the plain function it is.
@@ -68,6 +69,7 @@ class Gate:
     voters: tuple[Any, ...] = ()
     quorum: int = 0
     ahead_by: int = 0
+    correlation: Correlation | None = None
     role: str | None = None
     within: float | None = None
     resources: Mapping[str, Any] = field(init=False, repr=False)
@@ -162,22 +164,37 @@ def as_gate(thing: Gate | Callable[..., Any]) -> Gate:
 def human(role: str | None = None, within: Seconds | None = None) -> Gate:
     """Return a gate at which a person decides: one of `role` if given, and `within` that many seconds if given."""
     limit = None if within is None else seconds(within)
-    return Gate(name="human", check=_run_by_the_engine, costly=True, kind="human", role=role, within=limit)
+    return Gate(name="human", check=run_by_the_engine, costly=True, kind="human", role=role, within=limit)
 
 
-def quorum(k: int, of: Sequence[Any]) -> Gate:
-    """Return a gate that passes when at least `k` of the voters pass the output. No voter sees another's vote."""
-    voters = tuple(of)
-    return Gate(name="quorum", check=_run_by_the_engine, costly=True, kind="vote", voters=voters, quorum=k)
+def quorum(k: int, of: Sequence[Any], *, correlation: Correlation | None = None) -> Gate:
+    """Return a gate that passes when at least `k` of the voters pass the output. No voter sees another's vote.
+
+    Its verdict states how many independent votes were cast (`effective`): voters that err together count less.
+
+    Args:
+        k: how many yes votes pass.
+        of: judges (`judge`) and agents.
+        correlation: how errors of voters of different families correlate: a figure, or figures by pairs of voters' names as
+            `chargehand judge-check` measures them. By default 0.44; within a family 1 unless measured.
+    """
+    return _vote("quorum", of, correlation, quorum=k)
 
 
-def ahead_by(k: int, of: Sequence[Any]) -> Gate:
-    """Return a gate at which voters are asked one after the other until one answer leads by `k`.
+def ahead_by(k: int, of: Sequence[Any], *, correlation: Correlation | None = None) -> Gate:
+    """Return a gate at which voters are asked one after the other until one answer leads by `k`. Options as of `quorum`.
 
     Source: "first to ahead by k" voting, Meyerson et al., arXiv 2511.09030.
     """
-    voters = tuple(of)
-    return Gate(name="ahead_by", check=_run_by_the_engine, costly=True, kind="vote", voters=voters, ahead_by=k)
+    return _vote("ahead_by", of, correlation, ahead_by=k)
+
+
+def _vote(name: str, of: Sequence[Any], correlation: Correlation | None, *, quorum: int = 0, ahead_by: int = 0) -> Gate:
+    voters = tuple(one.voters[0] if isinstance(one, Gate) and one.kind == "vote" and len(one.voters) == 1 else one for one in of)
+    return Gate(
+        name=name, check=run_by_the_engine, costly=True, kind="vote", voters=voters, quorum=quorum, ahead_by=ahead_by,
+        correlation=checked_correlation(correlation),
+    )  # fmt: skip
 
 
 def ordered(gates: Iterable[Gate]) -> list[Gate]:
@@ -311,7 +328,8 @@ def _described(error: Exception) -> str:
 # -- what can be known beforehand ----------
 
 
-def _run_by_the_engine(output: Any) -> Verdict:
+def run_by_the_engine(output: Any) -> Verdict:
+    """Stand in for the check of a gate that asks people or voters."""
     return Verdict.abstain("This gate asks people or voters; only the engine can run it.")
 
 
@@ -359,6 +377,9 @@ def _faults_of_vote(gate: Gate) -> list[str]:
         return ["It has no voters. Give of=[…]."]
     if not 1 <= k <= len(gate.voters):
         return [f"k={k!r} can never be reached by {len(gate.voters)} voters. Give a number from 1 to {len(gate.voters)}."]
+    gates = [voter.name for voter in gate.voters if isinstance(voter, Gate)]
+    if gates:
+        return [f"{', '.join(gates)} cannot vote: voters are judges and agents. Give gates a place in gates=."]
     return [f"A voter must be callable, not {voter!r}." for voter in gate.voters if not callable(voter)]
 
 
