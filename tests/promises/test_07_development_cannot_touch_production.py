@@ -158,12 +158,15 @@ async def test_development_cannot_decide_signal_cancel_or_resume_production() ->
 
 
 async def test_an_effect_of_another_environment_is_refused_before_it_is_sent() -> None:
-    """An effect that names its environment is not made elsewhere, whatever the run asks."""
+    """An effect that names its environment is made there, and not elsewhere, whatever the run asks."""
     async with a_process("development") as development:
         run = await development.start(transfers())
         await development.rest()
         assert not any(made.startswith("transfer") for made in MADE)
         assert not any("intended" in line for line in await run.history())
+    async with a_process("production") as production:
+        assert await production.run(transfers()) == "done"
+        assert MADE[-1] == "transfer with live"
 
 
 async def test_a_missing_resource_is_said_clearly() -> None:
