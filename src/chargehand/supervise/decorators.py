@@ -346,8 +346,9 @@ def agent(
         clarify: answers the agent's questions instead of a person.
         allow_same_family: let voters of the agent's own model family judge it.
         all_reasons: ask every quick gate, also after one has rejected.
-        model: what answers instead of a body: "provider:name", or a model or an agent of Pydantic AI (``chargehand[llm]``). The function
-            then has no body; its docstring is the instruction. Every request and every tool call is journaled: a crash pays for none twice.
+        model: what answers instead of a body: "provider:name", a model or an agent of Pydantic AI (``chargehand[llm]``), an agent of the OpenAI
+            Agents SDK (``chargehand[openai-agents]``), or a graph of LangGraph (``chargehand[langgraph]``). The function then has no body; its
+            docstring is the instruction. Requests and tool calls are journaled: a crash pays for none twice. The guides say what is not.
         name: the stable name; module and function if none is given.
         at_once, rate, breaker: what holds an attempt back (`AtOnce`, `Rate`, `Breaker`). Waiting uses no attempt.
     """
