@@ -6,6 +6,7 @@ can leave behind is left out, short of tearing a transaction, which is SQLite's 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -144,14 +145,17 @@ class Recorder:
         self._journal, self._kind, self._book, self._clock = journal, kind, book, clock
         self.world: Callable[[], Any] = lambda: None
         self.instants: list[Instant] = []
-        self.recording = True
+        self._recording = True
+        self._commits = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
     def take(self, what: str) -> None:
         """Keep this instant, unless it is the same as the last."""
-        if not self.recording:
+        if not self._recording:
             return
         content, facts, world = self._kind.copy(self._journal), len(self._book.facts()), self.world()
         last = self.instants[-1] if self.instants else None
@@ -161,6 +165,11 @@ class Recorder:
     def fact(self, fact: Fact) -> None:
         """Keep the instant of a new fact."""
         self.take(" ".join(fact))
+
+    async def stop(self) -> None:
+        """Record no more. What the last commit left is recorded first: a reader can see a run's end before its writer does."""
+        await self._idle.wait()
+        self._recording = False
 
     async def create(self, runs: Sequence[NewRun], owner: str | None) -> list[Created]:
         """Create runs."""
@@ -172,8 +181,15 @@ class Recorder:
         """Make a commit durable."""
         names = "+".join(record.type for record in commit.records) or "row"
         self.take(f"before {names}")
-        records = await self._journal.append(commit)
-        self.take(f"after {names}")
+        self._commits += 1
+        self._idle.clear()
+        try:
+            records = await self._journal.append(commit)
+            self.take(f"after {names}")
+        finally:
+            self._commits -= 1
+            if not self._commits:
+                self._idle.set()
         return records
 
     async def post(self, mail: Sequence[NewMail]) -> list[int]:

@@ -66,7 +66,7 @@ async def undisturbed(name: str, kind: Kind, folder: str) -> tuple[End, list[Ins
     journal: Any = recorder
     async with supervisor_of(example, journal, clock, world) as supervisor:
         await play_all(supervisor, world, clock, example)
-        recorder.recording = False
+        await recorder.stop()
         end = await end_of(supervisor, ids_of(example), book.facts(), kind, inner)
     return end, recorder.instants, book.facts()
 
