@@ -1,0 +1,1 @@
+"""Lineage: which value went into which call."""
