@@ -87,6 +87,8 @@ BAD: list[tuple[str, int, str, str]] = [
     ("runs --journal newer.db", 5, "journal-newer", "newer"),
     ("runs --config missing.toml", 2, "configuration", "missing.toml"),
     ("runs --before 0", 2, "usage", "--before"),
+    ("lineage", 2, "usage", "Missing argument"),
+    ("lineage nobody", 6, "unknown-run", "'nobody'"),
     ("show", 2, "usage", "Missing argument"),
     ("show nobody", 6, "unknown-run", "'nobody'"),
     ("watch nobody", 6, "unknown-run", "'nobody'"),

@@ -17,7 +17,20 @@ from typing import Annotated, Any
 import typer
 
 import chargehand
-from chargehand.cli import calibrating, deciding, gatekeeping, inbox, keeping, reading, reference, replaying, running, steering, working
+from chargehand.cli import (
+    calibrating,
+    deciding,
+    gatekeeping,
+    inbox,
+    keeping,
+    reading,
+    reference,
+    replaying,
+    running,
+    steering,
+    tracing,
+    working,
+)
 from chargehand.cli.safe import as_json, one_line, plain
 from chargehand.errors import ChargehandError, InvalidInput
 from chargehand.statuses import EXIT_DEFECT, EXIT_USAGE, exit_status
@@ -66,6 +79,7 @@ running.register(app)
 working.register(app)
 gatekeeping.register(app)
 reading.register(app)
+tracing.register(app)
 inbox.register(app)
 deciding.register(app)
 steering.register(app)

@@ -14,7 +14,7 @@ from chargehand.errors import InvalidInput
 
 
 @contextmanager
-def written_whole(name: str) -> Iterator[TextIO]:
+def written_whole(name: str, option: str = "--out") -> Iterator[TextIO]:
     """Open a file beside the one that is wanted, and put it in its place when all is written. Raises `InvalidInput`.
 
     What journals hold is private, so the file is made for its owner alone, whatever the umask. Its name before it is whole
@@ -22,14 +22,14 @@ def written_whole(name: str) -> Iterator[TextIO]:
     """
     path = Path(name)
     if path.is_dir():
-        raise InvalidInput(f"--out cannot be written: {name!r} is a directory. Name a file.")
+        raise InvalidInput(f"{option} cannot be written: {name!r} is a directory. Name a file.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             yield file
         part.replace(path)
     except OSError as error:
-        raise InvalidInput(f"--out cannot be written: {name!r}: {error.strerror}.") from error
+        raise InvalidInput(f"{option} cannot be written: {name!r}: {error.strerror}.") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -45,7 +45,8 @@ class Node:
     """One call of a run, its input or its result.
 
     `asked`: the seq of the last event that was told to the code before it asked. `arguments`: what it was given, as JSON by
-    name; None where that is not known. `seq` and `value`: the event that settled it and what it gave; None while it has not.
+    name; None where that is not known. `seq` and `value`: the event that settled it and what it gave, the input's values by
+    name; None while it has not.
     `inside`: the path of the agent that made the call, None for a call of the workflow.
     """
 
@@ -143,11 +144,13 @@ class _Edges:
                     self._inner[node.inside].append(node)
 
     def _hold(self, node: Node) -> None:
-        for _, value, whole in parts_of(node.value):
-            if (key := telling(value)) is not None:
-                self._held[key].add(node.path, whole)
-                if isinstance(value, str) and len(value) >= TELLING_TEXT:
-                    self._texts.append((value, node.path, whole))
+        several = isinstance(node.value, Mapping) and node.kind == "input"
+        for given in node.value.values() if several else [node.value]:
+            for _, value, whole in parts_of(given):
+                if (key := telling(value)) is not None:
+                    self._held[key].add(node.path, whole)
+                    if isinstance(value, str) and len(value) >= TELLING_TEXT:
+                        self._texts.append((value, node.path, whole))
 
     def into(self, node: Node, seen: set[str]) -> None:
         """Find what a call of the workflow was given. Where that is not known its own value speaks for it, and proves nothing."""
